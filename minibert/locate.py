@@ -1,0 +1,45 @@
+"""Where a model lives: a folder, or `pkg:NAME/sub/dir` inside an installed Python package."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path, PurePosixPath
+
+from .errors import NotFound
+
+__all__ = ["locate"]
+
+
+def locate(path: str | os.PathLike[str]) -> Path:
+    """The folder or file that `path` names.
+
+    `pkg:NAME/sub/dir` is `sub/dir` inside the installed package NAME. The package is found, never imported, so none
+    of its code runs. Anything else is an ordinary path. Raises NotFound with every place that was looked at.
+    """
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text:
+        raise NotFound(f"model path: expected a folder name, got {path!r}")
+    if not text.startswith("pkg:"):
+        found = Path(text).expanduser()
+        if not found.exists():
+            raise NotFound(
+                f"{text}: no such file or folder (looked at {found.absolute()})",
+                "give a folder that holds config.json and model.safetensors, or pkg:NAME/sub/dir",
+            )
+        return found
+
+    name, _, inside = text.removeprefix("pkg:").partition("/")
+    parts = PurePosixPath(inside).parts
+    if not name.isidentifier() or ".." in parts or inside.startswith("/"):
+        raise NotFound(f"{text}: expected pkg:NAME/sub/dir with a plain package name and a path inside it")
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise NotFound(
+            f"{text}: no Python package named {name!r} is installed here", f"pip install {name.replace('_', '-')}"
+        )
+    places = [Path(place).joinpath(*parts) for place in spec.submodule_search_locations]
+    for place in places:
+        if place.exists():
+            return place
+    raise NotFound(f"{text}: not inside the package (looked at {', '.join(map(str, places))})")
