@@ -1,0 +1,99 @@
+"""Mutants: planted bugs, each one line of an operator changed. A gradient check that does not find them is no check.
+
+A mutant names the operator, the text in its source and what stands there instead; the operator is compiled again from
+the changed text. If the operator's line changes, its mutant no longer applies and `plant` says so.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+
+class Mutant(NamedTuple):
+    """operator: its name; before, after: source text; call: which call in a backward pass is wrong, None for all."""
+
+    name: str
+    operator: str
+    before: str
+    after: str
+    call: int | None = None
+
+
+# `call` counts from the loss down; 2 is then a layer in the middle of the model, and 0 of linear is the decoder.
+MUTANTS = (
+    Mutant(
+        "layer norm: mean term missing", "add_layer_norm_backward",
+        "dx, dgamma, dbeta = layer_norm_backward(dy, cache)",
+        "_, dgamma, dbeta = layer_norm_backward(dy, cache); d = dy * cache.gamma; "
+        "dx = cache.rstd * (d - cache.xhat * (d * cache.xhat).mean(axis=-1, keepdims=True))", 2,
+    ),
+    Mutant(
+        "layer norm: variance term missing", "add_layer_norm_backward",
+        "dx, dgamma, dbeta = layer_norm_backward(dy, cache)",
+        "_, dgamma, dbeta = layer_norm_backward(dy, cache); d = dy * cache.gamma; "
+        "dx = cache.rstd * (d - d.mean(axis=-1, keepdims=True))", 2,
+    ),
+    Mutant(
+        "layer norm: gain gradient without x̂", "add_layer_norm_backward",
+        "return dx, dx, dgamma, dbeta", "return dx, dx, dbeta, dbeta", 2,
+    ),
+    Mutant("layer norm: gain left out of dx̂", "layer_norm_backward", "dxhat = dy * gamma", "dxhat = dy * 1"),
+    Mutant(
+        "gelu: derivative of the tanh form", "gelu_backward", "return dy * (cdf + x * density)",
+        "a = math.sqrt(2 / math.pi); t = namespace(x).tanh(a * (x + 0.044715 * x**3)); "
+        "return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * a * (1 + 0.134145 * x * x))", 2,
+    ),
+    Mutant("gelu: density term missing", "gelu_backward", "(cdf + x * density)", "cdf", 2),
+    Mutant("residual branch dropped", "add_layer_norm_backward", "return dx, dx,", "return dx, 0 * dx,", 2),
+    Mutant("attention: P not transposed for dV", "attention_backward", "dropped.swapaxes(-1, -2) @ do", "dropped @ do", 2),
+    Mutant(
+        "softmax: row-sum term missing", "attention_backward",
+        "softmax_backward(dprobs, SoftmaxCache(probs))", "(probs * dprobs)", 2,
+    ),
+    Mutant("attention: 1/√D missing on dK", "attention_backward", "@ q\n", "@ q / scale\n", 2),
+    Mutant("attention: heads of dQ in the wrong order", "attention_backward", "dscores @ k", "(dscores @ k)[::-1]", 2),
+    Mutant("attention: dQ and dK exchanged", "attention_backward", "(dq, dk, dv)", "(dk, dq, dv)", 2),
+    Mutant("linear: bias sum skips the last position", "linear_backward", "dy.sum(axis=0)", "dy[:-1].sum(axis=0)", 12),
+    Mutant("linear: dx through the transposed weight", "linear_backward", "dy @ weight,",
+           "dy @ (weight.T if weight.shape[0] == weight.shape[1] else weight),"),
+    Mutant("tied decoder: its gradient dropped", "linear_backward", "dy.T @ x", "0 * (dy.T @ x)", 0),
+    Mutant(
+        "embedding: repeated ids overwrite", "embedding_backward",
+        "return dtable", "dtable[cache.ids] = dy; return dtable",
+    ),
+    Mutant("gather: gradient of the wrong rows", "gather_rows_backward", "return dx", "return dx[::-1]"),
+    Mutant("tanh: derivative 1 - y", "tanh_backward", "dy * (1 - y * y)", "dy * (1 - y)"),
+    Mutant("loss: divided by all rows, not the labelled", "cross_entropy_backward", "valid / count", "valid / len(labels)"),
+    Mutant("loss: softmax without the one-hot", "cross_entropy_backward", "labels] -= 1", "labels] -= 0"),
+    Mutant("dropout: another mask in backward", "dropout_backward",
+           "return _apply(dy, *cache)", "return _apply(dy, cache.rate, cache.key + 1, cache.offset)"),
+    Mutant("dropout: scale forgotten in backward", "dropout_backward",
+           "return _apply(dy, *cache)", "return _apply(dy, *cache) * (1 - cache.rate)"),
+    Mutant("attention dropout: dP without the mask", "attention_backward",
+           "dropout_backward(do @ v.swapaxes(-1, -2), drop)", "do @ v.swapaxes(-1, -2)"),
+    Mutant("attention dropout: dV from probs before dropout", "attention_backward",
+           "dropped.swapaxes(-1, -2) @ do", "probs.swapaxes(-1, -2) @ do"),
+)  # fmt: skip
+
+
+def plant(mutant: Mutant, ops: Any) -> Any:
+    """An engine like `ops` in which the mutant's operator is wrong, at its call or at every one.
+
+    With a call number the engine is good for one backward pass.
+    """
+    right = getattr(ops, mutant.operator)
+    source = inspect.getsource(right)
+    if source.count(mutant.before) != 1:
+        raise LookupError(f"mutant {mutant.name!r}: {mutant.operator} does not hold {mutant.before!r} exactly once")
+    scope = dict(vars(sys.modules[right.__module__]))
+    exec(compile(source.replace(mutant.before, mutant.after), f"<mutant: {mutant.name}>", "exec"), scope)
+    wrong = scope[mutant.operator]
+    calls = iter(range(sys.maxsize))
+
+    def sometimes(*args: Any) -> Any:
+        return (wrong if mutant.call is None or next(calls) == mutant.call else right)(*args)
+
+    return SimpleNamespace(**{**vars(ops), mutant.operator: sometimes})

@@ -1,0 +1,136 @@
+"""Packed batches: the door between (B, T) arrays with a mask and the (N, ·) rows that the model works on.
+
+A packed batch holds the real tokens of all sequences one after another. Nothing is ever computed for padding, so no
+mask exists inside the model. A key that nobody attends to is the same as a token that is not there, as long as the
+others keep their positions; so masks with holes are nothing special.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError, InputTooLong
+from ..ops.xp import Array
+from .config import BertConfig
+
+
+class Batch(NamedTuple):
+    """N tokens of B' non-empty sequences, and where they stood in the (B, T) arrays they came from."""
+
+    input_ids: Array | None  # (N,)
+    inputs_embeds: Array | None  # (N, H), instead of ids
+    token_type_ids: Array  # (N,)
+    position_ids: Array  # (N,)
+    cu_seqlens: Array  # (B'+1,)
+    rows: Array  # (N,)  b·T + t of every token
+    sequences: Array  # (B',)  which of the B sequences have a token
+    shape: tuple[int, int]  # (B, T)
+    choices: int = 1  # sequences that compete for one label (multiple choice)
+
+
+def pack(
+    config: BertConfig,
+    dtype: Any,
+    input_ids: Any = None,
+    attention_mask: Any = None,
+    token_type_ids: Any = None,
+    position_ids: Any = None,
+    inputs_embeds: Any = None,
+) -> Batch:
+    """Check everything, then keep the real tokens. Arrays or nested lists of shape (B, T).
+
+    Positions default to 0..T-1 in every row, segments to 0, the mask to all ones.
+    Raises InputError or InputTooLong, naming the argument, what was expected and what came.
+    """
+    if (input_ids is None) == (inputs_embeds is None):
+        raise InputError("expected input_ids or inputs_embeds, one of them")
+    if input_ids is not None:
+        ids = integers("input_ids", input_ids, 0, config.vocab_size, "the vocabulary")
+        if ids.ndim != 2:
+            raise InputError(
+                f"input_ids: expected shape (batch, length), got {ids.shape}", 'tokenize with return_tensors="np"'
+            )
+        shape = ids.shape
+    else:
+        embeds = np.asarray(inputs_embeds)
+        if embeds.ndim != 3 or embeds.shape[2] != config.hidden_size:
+            raise InputError(f"inputs_embeds: expected (batch, length, {config.hidden_size}), got {embeds.shape}")
+        shape = embeds.shape[:2]
+
+    length, limit = shape[1], config.max_position_embeddings
+    if position_ids is None and length > limit:
+        raise InputTooLong(
+            f"input has {length} tokens, the model has {limit} positions",
+            f"tokenize with truncation=True, max_length={limit}, or split the text into windows",
+        )
+    mask = _mask(attention_mask, shape)
+    segments = np.zeros(shape, np.int64) if token_type_ids is None else token_type_ids
+    segments = integers("token_type_ids", segments, 0, config.type_vocab_size, "the segments")
+    positions = np.arange(length) if position_ids is None else position_ids
+    positions = integers("position_ids", positions, 0, limit, "the positions")
+
+    rows = np.flatnonzero(mask)
+    lengths = mask.sum(axis=1)
+    sequences = np.flatnonzero(lengths)
+    return Batch(
+        input_ids=None if input_ids is None else ids.reshape(-1)[rows],
+        inputs_embeds=None if inputs_embeds is None else embeds.reshape(-1, config.hidden_size)[rows].astype(dtype),
+        token_type_ids=_frame("token_type_ids", segments, shape).reshape(-1)[rows],
+        position_ids=_frame("position_ids", positions, shape).reshape(-1)[rows],
+        cu_seqlens=np.concatenate([[0], np.cumsum(lengths[sequences])]),
+        rows=rows,
+        sequences=sequences,
+        shape=(shape[0], shape[1]),
+    )
+
+
+def unpack(x: Array, rows: Array, shape: tuple[int, ...]) -> Array:
+    """Packed (M, ...) -> (*shape, ...), zeros where nothing was."""
+    y = np.zeros((int(np.prod(shape)),) + x.shape[1:], dtype=x.dtype)
+    y[rows] = x
+    return y.reshape(shape + x.shape[1:])
+
+
+def integers(name: str, values: Any, low: int, high: int, what: str, ignore: int | None = None) -> Array:
+    """values as an int64 array, every one in [low, high) or equal to `ignore`; otherwise InputError with the place."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise InputError(f"{name}: the rows have different lengths", "tokenize with padding=True") from None
+    if array.size == 0 and array.dtype.kind == "f":  # an empty list
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise InputError(f"{name}: expected integers, got {array.dtype}")
+    bad = (array < low) | (array >= high)
+    if ignore is not None:
+        bad &= array != ignore
+    if bad.any():
+        place = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InputError(
+            f"{name}{list(place) if place else ''} is {array[place]}, outside {what}: expected {low} to {high - 1}"
+            + (f" or {ignore}" if ignore is not None else "")
+        )
+    return array.astype(np.int64)
+
+
+def _mask(attention_mask: Any, shape: tuple[int, ...]) -> Array:
+    if attention_mask is None:
+        return np.ones(shape, dtype=bool)
+    try:
+        mask = np.asarray(attention_mask)
+    except ValueError:
+        raise InputError("attention_mask: the rows have different lengths", "tokenize with padding=True") from None
+    if mask.shape != tuple(shape):
+        raise InputError(f"attention_mask: expected shape {tuple(shape)} as the input, got {mask.shape}")
+    if mask.dtype.kind not in "biuf" or not ((mask == 0) | (mask == 1)).all():
+        raise InputError("attention_mask: expected 1 for tokens and 0 for padding, nothing else")
+    return mask.astype(bool)
+
+
+def _frame(name: str, array: Array, shape: tuple[int, ...]) -> Array:
+    """One row for all sequences, or one each."""
+    if array.shape not in {tuple(shape), (1, shape[1]), (shape[1],)}:
+        raise InputError(f"{name}: expected shape {tuple(shape)} as the input, got {array.shape}")
+    return np.broadcast_to(array, shape)

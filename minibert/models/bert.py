@@ -1,0 +1,167 @@
+"""BERT (Devlin et al. 2019, §3): embeddings, L layers of the Transformer encoder (Vaswani et al. 2017, §3.1), pooler.
+
+Compositions only: every number comes from an operator of the `ops` that is passed in. Each function has its mirror
+right below it, which takes the caches in the opposite order and adds into the gradients.
+
+    p, g, c     parameters, gradients and caches, seen from the module at hand (Scope); names are Hugging Face's
+    x, h, y     hidden states (N, H) of a packed batch; dx is the gradient of x
+    drop        gives (rate, key) for a dropout site; (0, 0) when dropout is off
+
+BERT is post-LN: every sublayer is x -> LN(x + drop(sublayer(x))).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..ops.dropout import dropout_key
+from ..ops.xp import Array
+from .batch import Batch
+from .config import BertConfig
+from .parameters import Param, Scope
+
+
+class Dropout(NamedTuple):
+    """Hands out dropout's two arguments; without a seed the rate is 0 everywhere."""
+
+    seed: int | None = None
+
+    def __call__(self, rate: float, site: str) -> tuple[float, int]:
+        return (0.0, 0) if self.seed is None else (rate, dropout_key(self.seed, site))
+
+
+def bert(ops: Any, p: Scope, c: Scope, batch: Batch, config: BertConfig, drop: Dropout) -> Array:
+    """Token, position and segment ids -> last hidden states (N, H)."""
+    x = embeddings(ops, p.at("embeddings"), c.at("embeddings"), batch, config, drop)
+    c["embeddings.hidden"] = x
+    for i in range(config.num_hidden_layers):
+        name = f"encoder.layer.{i}"
+        x = layer(ops, p.at(name), c.at(name), x, batch.cu_seqlens, config, drop)
+        c[f"{name}.hidden"] = x
+    return x
+
+
+def bert_backward(ops: Any, g: Scope, c: Scope, dx: Array, config: BertConfig) -> Array:
+    """-> gradient of the word vectors (N, H), which are looked up or were given as inputs_embeds."""
+    for i in reversed(range(config.num_hidden_layers)):
+        name = f"encoder.layer.{i}"
+        dx = layer_backward(ops, g.at(name), c.at(name), dx, config)
+    return embeddings_backward(ops, g.at("embeddings"), c.at("embeddings"), dx)
+
+
+def embeddings(ops: Any, p: Scope, c: Scope, batch: Batch, config: BertConfig, drop: Dropout) -> Array:
+    """x = drop(LN(word + segment + position))        Devlin et al. 2019, Figure 2"""
+    if batch.inputs_embeds is None:
+        words, c["word_embeddings"] = ops.embedding(p["word_embeddings.weight"], batch.input_ids)
+    else:
+        words, c["word_embeddings"] = batch.inputs_embeds, None
+    segments, c["token_type_embeddings"] = ops.embedding(p["token_type_embeddings.weight"], batch.token_type_ids)
+    positions, c["position_embeddings"] = ops.embedding(p["position_embeddings.weight"], batch.position_ids)
+    x, c["LayerNorm"] = ops.layer_norm(words + segments + positions, *p("LayerNorm"), config.layer_norm_eps)
+    x, c["dropout"] = ops.dropout(x, *drop(config.hidden_dropout_prob, f"{c.prefix}dropout"))
+    return x
+
+
+def embeddings_backward(ops: Any, g: Scope, c: Scope, dx: Array) -> Array:
+    dx = ops.dropout_backward(dx, c["dropout"])
+    dx, *dparams = ops.layer_norm_backward(dx, c["LayerNorm"])
+    g.add("LayerNorm", *dparams)
+    g.add("position_embeddings", ops.embedding_backward(dx, c["position_embeddings"]))
+    g.add("token_type_embeddings", ops.embedding_backward(dx, c["token_type_embeddings"]))
+    if c["word_embeddings"] is not None:
+        g.add("word_embeddings", ops.embedding_backward(dx, c["word_embeddings"]))
+    return dx
+
+
+def layer(
+    ops: Any, p: Scope, c: Scope, x: Array, cu_seqlens: Array, config: BertConfig, drop: Dropout
+) -> Array:
+    """h = LN(x + drop(attention(x W_qkv) W_O))        y = LN(h + drop(act(h W₁) W₂))"""
+    eps, rate = config.layer_norm_eps, config.hidden_dropout_prob
+    qkv, c["attention.self.qkv"] = ops.linear(x, *p("attention.self.qkv"))
+    context, c["attention.self"] = ops.attention(
+        qkv,
+        cu_seqlens,
+        config.num_attention_heads,
+        config.is_decoder,
+        *drop(config.attention_probs_dropout_prob, f"{c.prefix}attention.self.dropout"),
+    )
+    a, c["attention.output.dense"] = ops.linear(context, *p("attention.output.dense"))
+    a, c["attention.output.dropout"] = ops.dropout(a, *drop(rate, f"{c.prefix}attention.output.dropout"))
+    h, c["attention.output.LayerNorm"] = ops.add_layer_norm(a, x, *p("attention.output.LayerNorm"), eps)
+
+    u, c["intermediate.dense"] = ops.linear(h, *p("intermediate.dense"))
+    u, c["intermediate"] = getattr(ops, config.activation)(u)
+    f, c["output.dense"] = ops.linear(u, *p("output.dense"))
+    f, c["output.dropout"] = ops.dropout(f, *drop(rate, f"{c.prefix}output.dropout"))
+    y, c["output.LayerNorm"] = ops.add_layer_norm(f, h, *p("output.LayerNorm"), eps)
+    return y
+
+
+def layer_backward(ops: Any, g: Scope, c: Scope, dy: Array, config: BertConfig) -> Array:
+    df, dh, *dparams = ops.add_layer_norm_backward(dy, c["output.LayerNorm"])
+    g.add("output.LayerNorm", *dparams)
+    df = ops.dropout_backward(df, c["output.dropout"])
+    du, *dparams = ops.linear_backward(df, c["output.dense"])
+    g.add("output.dense", *dparams)
+    du = getattr(ops, f"{config.activation}_backward")(du, c["intermediate"])
+    dh_ffn, *dparams = ops.linear_backward(du, c["intermediate.dense"])
+    g.add("intermediate.dense", *dparams)
+
+    dh = dh + dh_ffn  # a fork forward is a sum backward
+    da, dx, *dparams = ops.add_layer_norm_backward(dh, c["attention.output.LayerNorm"])
+    g.add("attention.output.LayerNorm", *dparams)
+    da = ops.dropout_backward(da, c["attention.output.dropout"])
+    dcontext, *dparams = ops.linear_backward(da, c["attention.output.dense"])
+    g.add("attention.output.dense", *dparams)
+    dqkv = ops.attention_backward(dcontext, c["attention.self"])
+    dx_attention, *dparams = ops.linear_backward(dqkv, c["attention.self.qkv"])
+    g.add("attention.self.qkv", *dparams)
+    return dx + dx_attention
+
+
+def pooler(ops: Any, p: Scope, c: Scope, x: Array, cu_seqlens: Array) -> Array:
+    """tanh(W x[first token] + b)    (N, H) -> (B', H);  the first token is [CLS]."""
+    first, c["first"] = ops.gather_rows(x, cu_seqlens[:-1])
+    pooled, c["dense"] = ops.linear(first, *p("dense"))
+    pooled, c["activation"] = ops.tanh(pooled)
+    return pooled
+
+
+def pooler_backward(ops: Any, g: Scope, c: Scope, dpooled: Array) -> Array:
+    dpooled = ops.tanh_backward(dpooled, c["activation"])
+    dfirst, *dparams = ops.linear_backward(dpooled, c["dense"])
+    g.add("dense", *dparams)
+    return ops.gather_rows_backward(dfirst, c["first"])
+
+
+def bert_spec(config: BertConfig, body: str, pooled: bool) -> list[Param]:
+    """The tensors of the encoder, in the order of Hugging Face's state_dict."""
+    hidden, intermediate = config.hidden_size, config.intermediate_size
+    spec = [
+        Param("embeddings.word_embeddings.weight", (config.vocab_size, hidden), "normal"),
+        Param("embeddings.position_embeddings.weight", (config.max_position_embeddings, hidden), "normal"),
+        Param("embeddings.token_type_embeddings.weight", (config.type_vocab_size, hidden), "normal"),
+        *layer_norm_spec("embeddings.LayerNorm", hidden),
+    ]
+    for i in range(config.num_hidden_layers):
+        name = f"encoder.layer.{i}"
+        for part in ("query", "key", "value"):
+            spec += linear_spec(f"{name}.attention.self.{part}", hidden, hidden)
+        spec += linear_spec(f"{name}.attention.output.dense", hidden, hidden)
+        spec += layer_norm_spec(f"{name}.attention.output.LayerNorm", hidden)
+        spec += linear_spec(f"{name}.intermediate.dense", intermediate, hidden)
+        spec += linear_spec(f"{name}.output.dense", hidden, intermediate)
+        spec += layer_norm_spec(f"{name}.output.LayerNorm", hidden)
+    if pooled:
+        spec += linear_spec("pooler.dense", hidden, hidden)
+    prefix = f"{body}." if body else ""
+    return [p._replace(name=prefix + p.name) for p in spec]
+
+
+def linear_spec(name: str, out: int, inputs: int) -> list[Param]:
+    return [Param(f"{name}.weight", (out, inputs), "normal"), Param(f"{name}.bias", (out,), "zeros")]
+
+
+def layer_norm_spec(name: str, size: int) -> list[Param]:
+    return [Param(f"{name}.weight", (size,), "ones"), Param(f"{name}.bias", (size,), "zeros")]

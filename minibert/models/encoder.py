@@ -1,0 +1,82 @@
+"""BertModel: the encoder with its pooler, and no head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..ops.xp import Array
+from .base import BertPreTrainedModel, Labels, Logits, Prepared
+from .batch import Batch, unpack
+from .bert import Dropout, pooler, pooler_backward
+from .output import ModelOutput
+from .parameters import Scope
+
+
+class BertModel(BertPreTrainedModel):
+    """The encoder and its pooler: .last_hidden_state (B, T, H) and .pooler_output (B, H).
+
+    The pooler reads the first real token of each row; Hugging Face reads place 0 even where that is padding.
+    There is no loss here; `vjp` gives the gradients of whatever is computed from the results.
+    """
+
+    body = ""
+    label_names = ()
+
+    def _logits(
+        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
+    ) -> Logits:
+        pooled = pooler(self.ops, p.at("pooler"), c.at("pooler"), x, batch.cu_seqlens)
+        return {"last_hidden_state": x, "pooler_output": pooled}
+
+    def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
+        dpooled = pooler_backward(self.ops, g.at("pooler"), c.at("pooler"), dlogits["pooler_output"])
+        return dlogits["last_hidden_state"] + dpooled
+
+    def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
+        return {
+            "last_hidden_state": unpack(logits["last_hidden_state"], batch.rows, batch.shape),
+            "pooler_output": unpack(logits["pooler_output"], batch.sequences, batch.shape[:1]),
+        }
+
+    def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
+        """Σ cotangent·result: the scalar whose gradient is the vector-Jacobian product."""
+        c["cotangents"] = labels
+        return sum((labels[name] * logits[name]).sum() for name in labels)
+
+    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
+        return {name: cotangent * dloss for name, cotangent in c["cotangents"].items()}
+
+    def vjp(
+        self, cotangents: dict[str, Any], *, dropout_seed: int | None = None, **inputs: Any
+    ) -> tuple[ModelOutput, dict[str, Array]]:
+        """Vector-Jacobian product: results, and the gradients of Σ cotangent·result over the results.
+
+        cotangents {"last_hidden_state": (B, T, H), "pooler_output": (B, H)}, either or both; inputs as in the call.
+        -> results, {name: gradient} with "inputs_embeds" when those were given.
+        """
+        batch = self.prepare(**inputs).batch
+        prepared = Prepared(batch, self.pack_cotangents(cotangents, batch))
+        caches: dict[str, Any] = {}
+        _, results = self.loss_at(self.parameters, prepared, caches, dropout_seed)
+        grads, dwords = self.grads_at(prepared, caches)
+        return ModelOutput(**self._present(results, batch)), self._present_grads(grads, dwords, batch)
+
+    def pack_cotangents(self, cotangents: dict[str, Any], batch: Batch) -> Labels:
+        """Cotangents of the padded results -> of the packed ones; zeros for a result that has none."""
+        hidden = self.config.hidden_size
+        places = {
+            "last_hidden_state": ((*batch.shape, hidden), batch.rows),
+            "pooler_output": ((batch.shape[0], hidden), batch.sequences),
+        }
+        if not cotangents or set(cotangents) - set(places):
+            raise InputError(f"cotangents: expected {' or '.join(places)}, got {', '.join(cotangents) or 'nothing'}")
+        packed: Labels = {}
+        for name, (shape, rows) in places.items():
+            full = np.asarray(cotangents.get(name, np.zeros(shape)), dtype=self.dtype)
+            if full.shape != shape:
+                raise InputError(f"cotangent of {name}: expected shape {shape}, got {full.shape}")
+            packed[name] = full.reshape(-1, hidden)[rows]
+        return packed

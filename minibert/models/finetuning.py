@@ -1,0 +1,226 @@
+"""The heads that BERT is fine-tuned with (Devlin et al. 2019, §4 and Figure 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..ops.losses import IGNORE_INDEX
+from ..ops.xp import Array
+from .base import BertPreTrainedModel, Labels, Logits, sequence_labels, token_labels
+from .batch import Batch, integers, unpack
+from .bert import Dropout, linear_spec, pooler, pooler_backward
+from .config import BertConfig
+from .heads import NO_DROP, classifier, classifier_backward, classifier_drop
+from .parameters import Param, Scope
+
+
+class BertForSequenceClassification(BertPreTrainedModel):
+    """One answer a text or pair: logits = W drop(pooled) + b. Result: .logits (B, C).
+
+    config.problem_type says which loss; where it is null the labels do, afresh at every call:
+        regression                      mean squared error; labels (B,) or (B, C) numbers; the rule when C = 1
+        single_label_classification     cross-entropy; labels (B,) integers
+        multi_label_classification      binary cross-entropy; labels (B, C) numbers from 0 to 1
+    """
+
+    LOSSES = {
+        "regression": "mean_squared_error",
+        "single_label_classification": "cross_entropy",
+        "multi_label_classification": "binary_cross_entropy",
+    }
+
+    @classmethod
+    def head_spec(cls, config: BertConfig) -> list[Param]:
+        return linear_spec("classifier", _classes(config), config.hidden_size)
+
+    def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
+        classes = _classes(self.config)
+        values = np.asarray(labels["labels"])
+        problem = self.config.problem_type
+        if problem is None:
+            problem = "regression" if classes == 1 else f"{'single' if values.dtype.kind in 'iu' else 'multi'}_label_classification"
+        if problem == "single_label_classification":
+            return {problem: sequence_labels("labels", values, batch, classes)}
+        if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+            raise InputError(f"labels: expected finite numbers for {problem}, got {values.dtype}")
+        if values.shape == (batch.shape[0],) and classes == 1:
+            values = values[:, None]
+        if values.shape != (batch.shape[0], classes):
+            raise InputError(f"labels: expected shape ({batch.shape[0]}, {classes}) for {problem}, got {values.shape}")
+        if problem == "multi_label_classification" and not ((values >= 0) & (values <= 1)).all():
+            raise InputError("labels: expected numbers from 0 to 1 for multi_label_classification")
+        return {problem: values[batch.sequences].astype(self.dtype)}
+
+    def _logits(
+        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
+    ) -> Logits:
+        pooled = pooler(self.ops, p.at("bert.pooler"), c.at("bert.pooler"), x, batch.cu_seqlens)
+        return {"logits": classifier(self.ops, p, c, pooled, "classifier", classifier_drop(self.config, drop))}
+
+    def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
+        dpooled = classifier_backward(self.ops, g, c, dlogits["logits"], "classifier")
+        return pooler_backward(self.ops, g.at("bert.pooler"), c.at("bert.pooler"), dpooled)
+
+    def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
+        ((problem, targets),) = labels.items()
+        loss, cache = getattr(self.ops, self.LOSSES[problem])(logits["logits"], targets)
+        c["loss"] = problem, cache
+        return loss
+
+    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
+        problem, cache = c["loss"]
+        return {"logits": getattr(self.ops, f"{self.LOSSES[problem]}_backward")(dloss, cache)}
+
+    def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
+        return {"logits": unpack(logits["logits"], batch.sequences, batch.shape[:1])}
+
+
+class BertForMultipleChoice(BertPreTrainedModel):
+    """Which of K endings? Inputs (B, K, T), one row a (question, ending) pair; labels (B,). Result: .logits (B, K)."""
+
+    @classmethod
+    def head_spec(cls, config: BertConfig) -> list[Param]:
+        return linear_spec("classifier", 1, config.hidden_size)
+
+    def _pack(self, **inputs: Any) -> Batch:
+        name = "input_ids" if inputs["input_ids"] is not None else "inputs_embeds"
+        shape = np.shape(inputs[name])
+        if len(shape) != (3 if name == "input_ids" else 4):
+            raise InputError(f"{name}: expected shape (batch, choices, length), got {shape}")
+        batch = super()._pack(**{k: v if v is None else _merge_choices(k, v, shape) for k, v in inputs.items()})
+        if len(batch.sequences) < batch.shape[0]:
+            raise InputError("attention_mask: a choice has no token at all, so it cannot be chosen")
+        return batch._replace(choices=shape[1])
+
+    def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
+        questions = batch._replace(
+            sequences=np.arange(batch.shape[0] // batch.choices), shape=(batch.shape[0] // batch.choices, batch.shape[1])
+        )
+        return {"labels": sequence_labels("labels", labels["labels"], questions, batch.choices)}
+
+    def _logits(
+        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
+    ) -> Logits:
+        pooled = pooler(self.ops, p.at("bert.pooler"), c.at("bert.pooler"), x, batch.cu_seqlens)
+        scores = classifier(self.ops, p, c, pooled, "classifier", classifier_drop(self.config, drop))
+        return {"logits": scores.reshape(-1, batch.choices)}
+
+    def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
+        dpooled = classifier_backward(self.ops, g, c, dlogits["logits"].reshape(-1, 1), "classifier")
+        return pooler_backward(self.ops, g.at("bert.pooler"), c.at("bert.pooler"), dpooled)
+
+    def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
+        loss, c["loss"] = self.ops.cross_entropy(logits["logits"], labels["labels"])
+        return loss
+
+    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
+        return {"logits": self.ops.cross_entropy_backward(dloss, c["loss"])}
+
+    def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
+        return dict(logits)
+
+
+class BertForTokenClassification(BertPreTrainedModel):
+    """One tag a token: labels (B, T), -100 where none is asked. Result: .logits (B, T, C)."""
+
+    pooled = False
+
+    @classmethod
+    def head_spec(cls, config: BertConfig) -> list[Param]:
+        return linear_spec("classifier", _classes(config), config.hidden_size)
+
+    def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
+        return {"labels": token_labels("labels", labels["labels"], batch, _classes(self.config))}
+
+    def _logits(
+        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
+    ) -> Logits:
+        return {"logits": classifier(self.ops, p, c, x, "classifier", classifier_drop(self.config, drop))}
+
+    def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
+        return classifier_backward(self.ops, g, c, dlogits["logits"], "classifier")
+
+    def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
+        loss, c["loss"] = self.ops.cross_entropy(logits["logits"], labels["labels"])
+        return loss
+
+    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
+        return {"logits": self.ops.cross_entropy_backward(dloss, c["loss"])}
+
+    def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
+        return {"logits": unpack(logits["logits"], batch.rows, batch.shape)}
+
+
+class BertForQuestionAnswering(BertPreTrainedModel):
+    """Where does the answer start and end? start_positions and end_positions (B,), places in the (B, T) input.
+
+    Results: .start_logits and .end_logits (B, T). The loss is the mean of the two cross-entropies. Its softmax runs
+    over the real tokens; Hugging Face's runs over padding too, so its loss depends on what a row was padded to. A
+    position of T or more (the answer was truncated away) counts as not labelled.
+    """
+
+    pooled = False
+    label_names = ("start_positions", "end_positions")
+
+    @classmethod
+    def head_spec(cls, config: BertConfig) -> list[Param]:
+        return linear_spec("qa_outputs", 2, config.hidden_size)
+
+    def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
+        return {name: _positions(name, labels[name], batch) for name in self.label_names}
+
+    def _logits(
+        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
+    ) -> Logits:
+        return {"logits": classifier(self.ops, p, c, x, "qa_outputs", NO_DROP)}
+
+    def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
+        return classifier_backward(self.ops, g, c, dlogits["logits"], "qa_outputs")
+
+    def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
+        start, end = logits["logits"].T
+        first, c["loss.start"] = self.ops.span_cross_entropy(start, labels["start_positions"], batch.cu_seqlens)
+        last, c["loss.end"] = self.ops.span_cross_entropy(end, labels["end_positions"], batch.cu_seqlens)
+        return (first + last) / 2
+
+    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
+        dstart = self.ops.span_cross_entropy_backward(dloss / 2, c["loss.start"])
+        dend = self.ops.span_cross_entropy_backward(dloss / 2, c["loss.end"])
+        return {"logits": np.stack([dstart, dend], axis=1)}
+
+    def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
+        full = unpack(logits["logits"], batch.rows, batch.shape)
+        return {"start_logits": full[..., 0], "end_logits": full[..., 1]}
+
+
+def _classes(config: BertConfig) -> int:
+    return len(config.id2label or {})
+
+
+def _merge_choices(name: str, values: Any, shape: tuple[int, ...]) -> Array:
+    array = np.asarray(values)
+    if array.shape[:3] != shape[:3]:
+        raise InputError(f"{name}: expected shape {shape[:3]} as the input, got {array.shape}")
+    return array.reshape(shape[0] * shape[1], *array.shape[2:])
+
+
+def _positions(name: str, values: Any, batch: Batch) -> Array:
+    """Places in the padded row -> places among the row's real tokens; IGNORE_INDEX for those beyond the row."""
+    length = batch.shape[1]
+    places = integers(name, values, 0, np.iinfo(np.int64).max, "the row", ignore=IGNORE_INDEX)
+    if places.shape == (batch.shape[0], 1):
+        places = places[:, 0]
+    if places.shape != (batch.shape[0],):
+        raise InputError(f"{name}: expected shape ({batch.shape[0]},), one place a row, got {places.shape}")
+    result = np.full(len(batch.sequences), IGNORE_INDEX)
+    for i, b in enumerate(batch.sequences):
+        if 0 <= places[b] < length:
+            columns = batch.rows[batch.cu_seqlens[i] : batch.cu_seqlens[i + 1]] - b * length
+            found = np.flatnonzero(columns == places[b])
+            if not len(found):
+                raise InputError(f"{name}[{b}] is {places[b]}, a place that attention_mask takes out")
+            result[i] = found[0]
+    return result

@@ -1,0 +1,79 @@
+"""Heads: what stands on top of the encoder. Same conventions as bert.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ops.xp import Array
+from .bert import Dropout, layer_norm_spec, linear_spec
+from .config import BertConfig
+from .parameters import Param, Scope
+
+WORD_EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
+
+
+def decoder_names(config: BertConfig) -> tuple[str, str]:
+    """Weight and bias of the masked-LM decoder: the weight *is* the word embedding, unless the config unties them."""
+    if config.tie_word_embeddings:
+        return WORD_EMBEDDINGS, "cls.predictions.bias"
+    return "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"
+
+
+def masked_lm(ops: Any, p: Scope, c: Scope, x: Array, rows: Array, config: BertConfig) -> Array:
+    """logits = LN(act(W x + b)) Eᵀ + b_out, on the asked rows only: with V words this head is a quarter of BERT-base.
+
+    x (N, H), rows (M,) -> logits (M, V)
+    """
+    x, c["cls.predictions.rows"] = ops.gather_rows(x, rows)
+    t, c["cls.predictions.transform.dense"] = ops.linear(x, *p("cls.predictions.transform.dense"))
+    t, c["cls.predictions.transform"] = getattr(ops, config.activation)(t)
+    t, c["cls.predictions.transform.LayerNorm"] = ops.layer_norm(
+        t, *p("cls.predictions.transform.LayerNorm"), config.layer_norm_eps
+    )
+    weight, bias = decoder_names(config)
+    logits, c["cls.predictions.decoder"] = ops.linear(t, p[weight], p[bias])
+    return logits
+
+
+def masked_lm_backward(ops: Any, g: Scope, c: Scope, dlogits: Array, config: BertConfig) -> Array:
+    """Common mistake: forgetting that the tied decoder gives the word embeddings a second gradient."""
+    dt, dweight, dbias = ops.linear_backward(dlogits, c["cls.predictions.decoder"])
+    weight, bias = decoder_names(config)
+    g.accumulate(weight, dweight)
+    g.accumulate(bias, dbias)
+    dt, *dparams = ops.layer_norm_backward(dt, c["cls.predictions.transform.LayerNorm"])
+    g.add("cls.predictions.transform.LayerNorm", *dparams)
+    dt = getattr(ops, f"{config.activation}_backward")(dt, c["cls.predictions.transform"])
+    dx, *dparams = ops.linear_backward(dt, c["cls.predictions.transform.dense"])
+    g.add("cls.predictions.transform.dense", *dparams)
+    return ops.gather_rows_backward(dx, c["cls.predictions.rows"])
+
+
+def masked_lm_spec(config: BertConfig) -> list[Param]:
+    hidden, vocab = config.hidden_size, config.vocab_size
+    weight, bias = decoder_names(config)
+    spec = [Param(bias, (vocab,), "zeros")]
+    spec += linear_spec("cls.predictions.transform.dense", hidden, hidden)
+    spec += layer_norm_spec("cls.predictions.transform.LayerNorm", hidden)
+    return spec if weight == WORD_EMBEDDINGS else [*spec, Param(weight, (vocab, hidden), "normal")]
+
+
+def classifier(ops: Any, p: Scope, c: Scope, x: Array, name: str, drop: tuple[float, int]) -> Array:
+    """logits = W drop(x) + b    x (M, H) -> (M, C); `name` is classifier, qa_outputs or cls.seq_relationship"""
+    x, c[f"{name}.dropout"] = ops.dropout(x, *drop)
+    logits, c[name] = ops.linear(x, *p(name))
+    return logits
+
+
+def classifier_backward(ops: Any, g: Scope, c: Scope, dlogits: Array, name: str) -> Array:
+    dx, *dparams = ops.linear_backward(dlogits, c[name])
+    g.add(name, *dparams)
+    return ops.dropout_backward(dx, c[f"{name}.dropout"])
+
+
+def classifier_drop(config: BertConfig, drop: Dropout) -> tuple[float, int]:
+    return drop(config.classifier_rate, "classifier.dropout")
+
+
+NO_DROP = (0.0, 0)
+"""Next-sentence prediction and question answering have no dropout of their own."""

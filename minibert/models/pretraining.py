@@ -1,0 +1,165 @@
+"""The two tasks BERT was pre-trained on (Devlin et al. 2019, §3.1), together and one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..ops.losses import IGNORE_INDEX
+from ..ops.xp import Array
+from .base import BertPreTrainedModel, Labels, Logits, sequence_labels, token_labels
+from .batch import Batch, unpack
+from .bert import Dropout, linear_spec, pooler, pooler_backward
+from .config import BertConfig
+from .heads import NO_DROP, classifier, classifier_backward, masked_lm, masked_lm_backward, masked_lm_spec
+from .parameters import Keep, Param, Scope
+
+NSP = "cls.seq_relationship"
+
+
+class BertForPreTraining(BertPreTrainedModel):
+    """Masked LM and next-sentence prediction.
+
+    labels (B, T), -100 where nothing is asked; next_sentence_label (B,), 0 = B follows A, 1 = random. The loss is the
+    sum of the two means and needs both. Results: .prediction_logits (B, T, V), .seq_relationship_logits (B, 2).
+    """
+
+    label_names = ("labels", "next_sentence_label")
+
+    @classmethod
+    def head_spec(cls, config: BertConfig) -> list[Param]:
+        return masked_lm_spec(config) + linear_spec(NSP, 2, config.hidden_size)
+
+    def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
+        return {
+            "labels": token_labels("labels", labels["labels"], batch, self.config.vocab_size),
+            "next_sentence_label": sequence_labels("next_sentence_label", labels["next_sentence_label"], batch, 2),
+        }
+
+    def _wanted_rows(self, labels: Labels) -> Array | None:
+        return np.flatnonzero(labels["labels"] != IGNORE_INDEX)
+
+    def _logits(
+        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
+    ) -> Logits:
+        pooled = pooler(self.ops, p.at("bert.pooler"), c.at("bert.pooler"), x, batch.cu_seqlens)
+        rows = np.arange(x.shape[0]) if rows is None else rows
+        return {
+            "prediction_logits": masked_lm(self.ops, p, c, x, rows, self.config),
+            "seq_relationship_logits": classifier(self.ops, p, c, pooled, NSP, NO_DROP),
+        }
+
+    def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
+        dx = masked_lm_backward(self.ops, g, c, dlogits["prediction_logits"], self.config)
+        dpooled = classifier_backward(self.ops, g, c, dlogits["seq_relationship_logits"], NSP)
+        return dx + pooler_backward(self.ops, g.at("bert.pooler"), c.at("bert.pooler"), dpooled)
+
+    def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
+        masked, c["loss.masked_lm"] = _masked_lm_loss(self.ops, logits["prediction_logits"], labels["labels"])
+        following, c["loss.next_sentence"] = self.ops.cross_entropy(
+            logits["seq_relationship_logits"], labels["next_sentence_label"]
+        )
+        return masked + following
+
+    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
+        return {
+            "prediction_logits": self.ops.cross_entropy_backward(dloss, c["loss.masked_lm"]),
+            "seq_relationship_logits": self.ops.cross_entropy_backward(dloss, c["loss.next_sentence"]),
+        }
+
+    def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
+        following = logits["seq_relationship_logits"]
+        return {
+            "prediction_logits": unpack(logits["prediction_logits"], batch.rows, batch.shape),
+            "seq_relationship_logits": unpack(following, batch.sequences, batch.shape[:1]),
+        }
+
+
+class BertForMaskedLM(BertPreTrainedModel):
+    """Masked LM alone: labels (B, T), -100 where nothing is asked. Result: .logits (B, T, V)."""
+
+    pooled = False
+
+    @classmethod
+    def head_spec(cls, config: BertConfig) -> list[Param]:
+        return masked_lm_spec(config)
+
+    def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
+        return {"labels": token_labels("labels", labels["labels"], batch, self.config.vocab_size)}
+
+    def _wanted_rows(self, labels: Labels) -> Array | None:
+        return np.flatnonzero(labels["labels"] != IGNORE_INDEX)
+
+    def _logits(
+        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
+    ) -> Logits:
+        rows = np.arange(x.shape[0]) if rows is None else rows
+        return {"logits": masked_lm(self.ops, p, c, x, rows, self.config)}
+
+    def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
+        return masked_lm_backward(self.ops, g, c, dlogits["logits"], self.config)
+
+    def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
+        loss, c["loss"] = _masked_lm_loss(self.ops, logits["logits"], labels["labels"])
+        return loss
+
+    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
+        return {"logits": self.ops.cross_entropy_backward(dloss, c["loss"])}
+
+    def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
+        return {"logits": unpack(logits["logits"], batch.rows, batch.shape)}
+
+    def logits_at(self, where: Any, *args: Any, **inputs: Any) -> Array:
+        """Logits at the asked places only: the whole vocabulary is a quarter of BERT-base's work at every place.
+
+        where (B, T) true or 1 where logits are wanted; inputs as in the call -> (number of places, V), row-major.
+        """
+        batch = self.prepare(*args, **inputs).batch
+        asked = np.asarray(where, dtype=bool)
+        if asked.shape != batch.shape:
+            raise InputError(f"where: expected shape {batch.shape} as the input, got {asked.shape}")
+        rows = np.flatnonzero(asked.reshape(-1)[batch.rows])
+        if len(rows) != asked.sum():
+            raise InputError("where: asks for logits at a place that attention_mask takes out")
+        p, c = Scope(self.parameters), Scope(Keep())
+        return self._logits(p, c, self._encode(p, c, batch, Dropout()), batch, Dropout(), rows)["logits"]
+
+
+class BertForNextSentencePrediction(BertPreTrainedModel):
+    """Does B follow A? labels (B,), 0 = it follows, 1 = random. Result: .logits (B, 2)."""
+
+    @classmethod
+    def head_spec(cls, config: BertConfig) -> list[Param]:
+        return linear_spec(NSP, 2, config.hidden_size)
+
+    def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
+        return {"labels": sequence_labels("labels", labels["labels"], batch, 2)}
+
+    def _logits(
+        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
+    ) -> Logits:
+        pooled = pooler(self.ops, p.at("bert.pooler"), c.at("bert.pooler"), x, batch.cu_seqlens)
+        return {"logits": classifier(self.ops, p, c, pooled, NSP, NO_DROP)}
+
+    def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
+        dpooled = classifier_backward(self.ops, g, c, dlogits["logits"], NSP)
+        return pooler_backward(self.ops, g.at("bert.pooler"), c.at("bert.pooler"), dpooled)
+
+    def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
+        loss, c["loss"] = self.ops.cross_entropy(logits["logits"], labels["labels"])
+        return loss
+
+    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
+        return {"logits": self.ops.cross_entropy_backward(dloss, c["loss"])}
+
+    def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
+        return {"logits": unpack(logits["logits"], batch.sequences, batch.shape[:1])}
+
+
+def _masked_lm_loss(ops: Any, logits: Array, labels: Array) -> Any:
+    """Mean over the labelled rows; the logits are those of all rows, or of the labelled ones only."""
+    if logits.shape[0] != labels.shape[0]:
+        labels = labels[labels != IGNORE_INDEX]
+    return ops.cross_entropy(logits, labels)

@@ -1,0 +1,85 @@
+"""The mathematics of BERT, once: one chapter a file, every forward above its backward.
+
+    y, cache = layer_norm(x, gamma, beta, eps)
+    dx, dgamma, dbeta = layer_norm_backward(dy, cache)
+
+Operators are pure functions over NumPy or CuPy arrays of any float dtype, which they keep. Backward takes the gradient
+of the output and the cache, nothing else, and returns the gradients of the differentiable arguments in their order.
+The cache is a named tuple that holds all that backward needs; it is private to the engine that made it.
+
+Letters: N tokens in the packed batch, B sequences, T length, L layers, H hidden, A heads, D = H/A, I intermediate,
+V vocabulary, C classes; γ, β gain and bias of layer normalisation. The gradient of `v` is `dv`, shaped like `v`.
+
+Reading order: linear, embedding, layer_norm, gelu (with erf), softmax, attention, dropout, losses.
+"""
+
+from .activations import relu, relu_backward, silu, silu_backward, tanh, tanh_backward
+from .attention import attention, attention_backward, attention_probs
+from .dropout import dropout, dropout_backward, dropout_key
+from .embedding import (
+    embedding,
+    embedding_backward,
+    gather_rows,
+    gather_rows_backward,
+    scatter_rows,
+    scatter_rows_backward,
+)
+from .erf import erf
+from .gelu import gelu, gelu_backward, gelu_new, gelu_new_backward
+from .layer_norm import add_layer_norm, add_layer_norm_backward, layer_norm, layer_norm_backward
+from .linear import linear, linear_backward
+from .losses import (
+    IGNORE_INDEX,
+    binary_cross_entropy,
+    binary_cross_entropy_backward,
+    cross_entropy,
+    cross_entropy_backward,
+    mean_squared_error,
+    mean_squared_error_backward,
+    span_cross_entropy,
+    span_cross_entropy_backward,
+)
+from .softmax import softmax, softmax_backward
+
+__all__ = [
+    "IGNORE_INDEX",
+    "add_layer_norm",
+    "add_layer_norm_backward",
+    "attention",
+    "attention_backward",
+    "attention_probs",
+    "binary_cross_entropy",
+    "binary_cross_entropy_backward",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "dropout",
+    "dropout_backward",
+    "dropout_key",
+    "embedding",
+    "embedding_backward",
+    "erf",
+    "gather_rows",
+    "gather_rows_backward",
+    "gelu",
+    "gelu_backward",
+    "gelu_new",
+    "gelu_new_backward",
+    "layer_norm",
+    "layer_norm_backward",
+    "linear",
+    "linear_backward",
+    "mean_squared_error",
+    "mean_squared_error_backward",
+    "relu",
+    "relu_backward",
+    "scatter_rows",
+    "scatter_rows_backward",
+    "silu",
+    "silu_backward",
+    "softmax",
+    "softmax_backward",
+    "span_cross_entropy",
+    "span_cross_entropy_backward",
+    "tanh",
+    "tanh_backward",
+]

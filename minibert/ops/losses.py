@@ -1,0 +1,128 @@
+"""The losses: cross-entropy, over classes and over positions; binary cross-entropy; mean squared error.
+
+Each takes logits, never probabilities: log Σ exp of shifted logits neither overflows nor loses the small ones. Each
+returns the mean as a scalar of the logits' dtype, and its backward takes dloss, the gradient of whatever was computed
+from that scalar (1 for the loss itself).
+
+Derivation, cross-entropy of one row with label c:  ℓ = log Σⱼ exp(xⱼ) - x_c,  so  ∂ℓ/∂xⱼ = softmax(x)ⱼ - [j = c].
+Every row of the gradient sums to 0.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .activations import sigmoid
+from .softmax import softmax
+from .xp import Array, namespace, real
+
+IGNORE_INDEX = -100
+"""A label that asks for no loss; the number is PyTorch's."""
+
+
+class CrossEntropyCache(NamedTuple):
+    logits: Array  # (N, C)
+    labels: Array  # (N,)
+    valid: Array  # (N,) boolean: labels that count
+    count: int
+
+
+def cross_entropy(logits: Array, labels: Array, ignore_index: int = IGNORE_INDEX) -> tuple[Array, CrossEntropyCache]:
+    """Mean over the labelled rows of  log Σⱼ exp(xⱼ) - x[label].
+
+    logits (N, C), labels (N,) integers, 0 <= label < C or ignore_index -> loss ()
+    With no labelled row the loss is 0 and so is the gradient; PyTorch returns NaN there.
+    Common mistake: dividing by N instead of by the number of labelled rows.
+    """
+    xp = namespace(logits)
+    valid = labels != ignore_index
+    count = int(valid.sum())
+    safe = xp.where(valid, labels, 0)
+    shifted = logits - real(logits).max(axis=-1, keepdims=True)
+    lse = xp.log(xp.exp(shifted).sum(axis=-1))
+    picked = xp.take_along_axis(shifted, safe[:, None], axis=-1)[:, 0]
+    loss = ((lse - picked) * valid).sum() / max(count, 1)
+    return loss.astype(logits.dtype), CrossEntropyCache(logits, safe, valid, count)
+
+
+def cross_entropy_backward(dloss: Array | float, cache: CrossEntropyCache) -> Array:
+    """dx = dloss·(softmax(x) - onehot(label))/n on the n labelled rows, 0 elsewhere.    -> dlogits (N, C)"""
+    logits, labels, valid, count = cache
+    if not count:
+        return namespace(logits).zeros_like(logits)
+    dlogits, _ = softmax(logits)
+    dlogits[namespace(logits).arange(len(labels)), labels] -= 1
+    dlogits *= (dloss * valid / count).astype(logits.dtype)[:, None]
+    return dlogits
+
+
+class SpanCrossEntropyCache(NamedTuple):
+    rows: list[tuple[int, int, CrossEntropyCache]]  # start, end and cache of each labelled sequence
+    logits: Array  # (N,)
+
+
+def span_cross_entropy(
+    logits: Array, labels: Array, cu_seqlens: Array, ignore_index: int = IGNORE_INDEX
+) -> tuple[Array, SpanCrossEntropyCache]:
+    """Cross-entropy over the positions of each packed sequence: where does the answer start (or end)?
+
+    logits (N,), labels (B,): position within the sequence or ignore_index; cu_seqlens (B+1,) -> loss (), the mean over
+    the labelled sequences. The softmax runs over the real tokens only, whatever the batch was padded to.
+    """
+    rows: list[tuple[int, int, CrossEntropyCache]] = []
+    total = logits[:0].sum()
+    offsets = cu_seqlens.tolist()
+    for start, end, label in zip(offsets, offsets[1:], labels, strict=False):
+        if int(label) != ignore_index:
+            loss, cache = cross_entropy(logits[None, start:end], label[None], ignore_index)
+            total = total + loss
+            rows.append((start, end, cache))
+    return (total / max(len(rows), 1)).astype(logits.dtype), SpanCrossEntropyCache(rows, logits)
+
+
+def span_cross_entropy_backward(dloss: Array | float, cache: SpanCrossEntropyCache) -> Array:
+    """The gradient of each sequence's cross-entropy, divided by the number of labelled ones.    -> dlogits (N,)"""
+    rows, logits = cache
+    dlogits = namespace(logits).zeros_like(logits)
+    for start, end, one in rows:
+        dlogits[start:end] = cross_entropy_backward(dloss / len(rows), one)[0]
+    return dlogits
+
+
+class BinaryCrossEntropyCache(NamedTuple):
+    logits: Array
+    targets: Array
+
+
+def binary_cross_entropy(logits: Array, targets: Array) -> tuple[Array, BinaryCrossEntropyCache]:
+    """Mean over all elements of  -z log σ(x) - (1-z) log(1-σ(x)) = max(x, 0) - x·z + log(1 + exp(-|x|)).
+
+    logits, targets of one shape; targets in [0, 1] -> loss ().   The right side never takes the log of 0.
+    """
+    xp = namespace(logits)
+    negative = real(logits) < 0
+    softplus = xp.where(negative, 0, logits) + xp.log1p(xp.exp(xp.where(negative, logits, -logits)))
+    loss = (softplus - logits * targets).mean()
+    return loss.astype(logits.dtype), BinaryCrossEntropyCache(logits, targets)
+
+
+def binary_cross_entropy_backward(dloss: Array | float, cache: BinaryCrossEntropyCache) -> Array:
+    """dx = dloss·(σ(x) - z)/n"""
+    logits, targets = cache
+    return ((sigmoid(logits) - targets) * (dloss / logits.size)).astype(logits.dtype)
+
+
+class MeanSquaredErrorCache(NamedTuple):
+    difference: Array
+
+
+def mean_squared_error(x: Array, targets: Array) -> tuple[Array, MeanSquaredErrorCache]:
+    """Mean over all elements of (x - z)².    x, targets of one shape -> loss ()"""
+    difference = (x - targets).astype(x.dtype)
+    return (difference * difference).mean(), MeanSquaredErrorCache(difference)
+
+
+def mean_squared_error_backward(dloss: Array | float, cache: MeanSquaredErrorCache) -> Array:
+    """dx = dloss·2(x - z)/n"""
+    difference = cache.difference
+    return (difference * (2 * dloss / difference.size)).astype(difference.dtype)

@@ -1,0 +1,237 @@
+"""One row an operator: how to draw arguments, and the plainest possible statement of what it computes.
+
+Three tests walk this table: values against the plain statement, gradients by complex step, engines against the
+reference. An operator without a row fails a test.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minibert import ops
+
+
+class OpSpec(NamedTuple):
+    name: str
+    draw: Callable[[Any], tuple]  # hypothesis' draw -> arguments; float64 arrays are differentiated
+    naive: Callable[..., np.ndarray]  # the same arguments -> y, by loops and `math`
+    smooth: bool = True  # has complex-step gradients everywhere that is drawn
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+sizes = st.sampled_from([1, 2, 3, 7, 8, 9, 16, 17])
+scales = st.sampled_from([1e-3, 0.02, 1.0, 5.0])
+
+
+def rng_of(draw):
+    return np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+
+
+def matrix(draw, *shape):
+    """Normal numbers at a drawn scale, with a mean away from 0. The shape salts the seed, so that two arrays with seed 0
+    are not the same numbers: a cotangent parallel to x̂ would make layer normalisation's true dx vanish."""
+    rng = np.random.default_rng([draw(st.integers(0, 2**32 - 1)), *shape])
+    scale = draw(scales)
+    return scale * (rng.standard_normal(shape) + 0.5 * rng.standard_normal())
+
+
+def cu_of(lengths):
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+# ---- arguments ------------------------------------------------------------------------------------------------------
+
+
+def draw_linear(draw):
+    n, i, o = draw(sizes), draw(sizes), draw(sizes)
+    return matrix(draw, n, i), matrix(draw, o, i), matrix(draw, o)
+
+
+def draw_embedding(draw):
+    v, h, n = draw(sizes), draw(sizes), draw(sizes)
+    return matrix(draw, v, h), rng_of(draw).integers(0, v, n)  # ids repeat
+
+
+def draw_scatter(draw):
+    x, rows = matrix(draw, draw(sizes), draw(sizes)), None
+    n = draw(sizes)
+    rows = rng_of(draw).integers(0, n, len(x))
+    return x, rows, n
+
+
+def draw_layer_norm(draw):
+    # With one or two features x̂ is 0 or ±1 whatever x is: the true dx is (nearly) 0, the difference of large terms. No
+    # relative check can be made of it; such rows have a test of their own.
+    n, h = draw(sizes), draw(sizes.filter(lambda s: s > 3))
+    gamma = 1 + matrix(draw, h)
+    return matrix(draw, n, h), gamma, matrix(draw, h), draw(st.sampled_from([1e-12, 1e-5]))
+
+
+def draw_add_layer_norm(draw):
+    x, gamma, beta, eps = draw_layer_norm(draw)
+    return x, matrix(draw, *x.shape), gamma, beta, eps
+
+
+def draw_any(draw):
+    return (matrix(draw, draw(sizes), draw(sizes)),)
+
+
+def draw_activation(draw):
+    """Never a single number: far out on the left GELU's gradient is 1e-13, the difference of terms of size 1."""
+    return (matrix(draw, draw(sizes), draw(sizes.filter(lambda s: s > 3))),)
+
+
+def draw_attention(draw):
+    heads, size = draw(st.sampled_from([1, 2, 3])), draw(st.sampled_from([1, 2, 5, 8]))
+    lengths = draw(st.lists(st.sampled_from([0, 1, 2, 3, 9]), min_size=1, max_size=4))
+    qkv = matrix(draw, sum(lengths), 3 * heads * size)
+    rate = draw(st.sampled_from([0.0, 0.3]))
+    return qkv, cu_of(lengths), heads, draw(st.booleans()), rate, draw(st.integers(0, 2**64 - 1))
+
+
+def draw_dropout(draw):
+    return (*draw_any(draw), draw(st.sampled_from([0.0, 0.1, 0.5, 0.9])), draw(st.integers(0, 2**64 - 1)))
+
+
+def draw_cross_entropy(draw):
+    logits = matrix(draw, draw(sizes), draw(sizes))
+    rng = rng_of(draw)
+    labels = rng.integers(0, logits.shape[1], len(logits))
+    return logits, np.where(rng.random(len(logits)) < 0.3, ops.IGNORE_INDEX, labels)
+
+
+def draw_span(draw):
+    lengths = np.array(draw(st.lists(st.sampled_from([1, 2, 9]), min_size=1, max_size=4)))
+    rng = rng_of(draw)
+    labels = np.where(rng.random(len(lengths)) < 0.3, ops.IGNORE_INDEX, rng.integers(0, lengths))
+    return matrix(draw, lengths.sum()), labels, cu_of(lengths)
+
+
+def draw_binary(draw):
+    logits = matrix(draw, draw(sizes), draw(sizes))
+    return logits, rng_of(draw).integers(0, 2, logits.shape)
+
+
+# ---- plain statements -----------------------------------------------------------------------------------------------
+
+
+def each(f):
+    return lambda x, *_: np.array([f(float(v)) for v in x.reshape(-1)]).reshape(x.shape)
+
+
+def naive_linear(x, weight, bias):
+    return np.array([[math.fsum(a * b for a, b in zip(row, w, strict=True)) + c
+                      for w, c in zip(weight, bias, strict=True)] for row in x])  # fmt: skip
+
+
+def naive_embedding(table, ids):
+    return np.array([table[i] for i in ids])
+
+
+def naive_scatter(x, rows, num_rows):
+    y = np.zeros((num_rows, x.shape[1]))
+    for row, to in zip(x, rows, strict=True):
+        y[to] = y[to] + row
+    return y
+
+
+def naive_layer_norm(x, gamma, beta, eps):
+    y = np.empty_like(x)
+    for row, out in zip(x, y, strict=True):
+        mean = math.fsum(row) / len(row)
+        variance = math.fsum((v - mean) ** 2 for v in row) / len(row)
+        out[:] = [g * (v - mean) / math.sqrt(variance + eps) + b for v, g, b in zip(row, gamma, beta, strict=True)]
+    return y
+
+
+def naive_softmax(scores):
+    y = np.empty_like(scores)
+    for row, out in zip(scores, y, strict=True):
+        e = [math.exp(v - max(row)) for v in row]
+        out[:] = np.array(e) / math.fsum(e)
+    return y
+
+
+def naive_attention(qkv, cu_seqlens, num_heads, causal, rate, key):
+    """One query, one head, one key at a time; the only vector left is v."""
+    n, width = qkv.shape
+    size = width // 3 // num_heads
+    q, k, v = qkv.reshape(n, 3, num_heads, size).transpose(1, 2, 0, 3)
+    context = np.zeros((n, num_heads, size))
+    element = 0
+    for start, end in zip(cu_seqlens, cu_seqlens[1:], strict=False):
+        keep = ops.dropout(np.ones(num_heads * (end - start) ** 2), rate, key, element)[0].reshape(num_heads, -1)
+        element += keep.size
+        for head in range(num_heads):
+            for i in range(start, end):
+                seen = range(start, i + 1 if causal else end)
+                scores = [float(q[head, i] @ k[head, j]) / math.sqrt(size) for j in seen]
+                e = [math.exp(s - max(scores)) for s in scores]
+                for j, weight in zip(seen, e, strict=True):
+                    mask = keep[head, (i - start) * (end - start) + (j - start)]
+                    context[i, head] += weight / math.fsum(e) * mask * v[head, j]
+    return context.reshape(n, num_heads * size)
+
+
+def naive_dropout(x, rate, key, offset=0):
+    """The published hash, in Python's integers."""
+
+    def mix(h):
+        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+            h = (h ^ h >> shift) * factor & 0xFFFFFFFF
+        return h ^ h >> 16
+
+    def kept(i):
+        h = mix(i & 0xFFFFFFFF ^ key & 0xFFFFFFFF)
+        h = mix((h + (key >> 32) & 0xFFFFFFFF) ^ (i >> 32) * 0x9E3779B9 & 0xFFFFFFFF)
+        return h >> 8 >= round(rate * 2**24)
+
+    y = [v / (1 - rate) if kept(offset + i) else 0.0 for i, v in enumerate(x.reshape(-1))]
+    return np.array(y).reshape(x.shape)
+
+
+def naive_cross_entropy(logits, labels):
+    losses = [-math.log(p[c]) for p, c in zip(naive_softmax(logits), labels, strict=True) if c != ops.IGNORE_INDEX]
+    return np.array(math.fsum(losses) / max(len(losses), 1))
+
+
+def naive_span(logits, labels, cu):
+    rows = [(logits[None, s:e], c) for s, e, c in zip(cu, cu[1:], labels, strict=False) if c != ops.IGNORE_INDEX]
+    return np.array(math.fsum(naive_cross_entropy(x, [c]) for x, c in rows) / max(len(rows), 1))
+
+
+def naive_binary(logits, targets):
+    losses = [math.log1p(math.exp(-v if z else v)) for v, z in zip(logits.flat, targets.flat, strict=True)]
+    return np.array(math.fsum(losses) / len(losses))
+
+
+def cdf(v):
+    return 0.5 * math.erfc(-v * math.sqrt(0.5))
+
+
+OPERATORS = (
+    OpSpec("linear", draw_linear, naive_linear),
+    OpSpec("embedding", draw_embedding, naive_embedding),
+    OpSpec("gather_rows", draw_embedding, naive_embedding),
+    OpSpec("scatter_rows", draw_scatter, naive_scatter),
+    OpSpec("layer_norm", draw_layer_norm, naive_layer_norm),
+    OpSpec("add_layer_norm", draw_add_layer_norm, lambda x, r, *rest: naive_layer_norm(x + r, *rest)),
+    OpSpec("gelu", draw_activation, each(lambda v: v * cdf(v))),
+    OpSpec("gelu_new", draw_activation,
+           each(lambda v: 0.5 * v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))))),
+    OpSpec("relu", draw_activation, each(lambda v: max(v, 0.0)), smooth=False),
+    OpSpec("silu", draw_activation, each(lambda v: v / (1 + math.exp(-v)))),
+    OpSpec("tanh", draw_activation, each(math.tanh)),
+    OpSpec("softmax", draw_any, naive_softmax),
+    OpSpec("attention", draw_attention, naive_attention),
+    OpSpec("dropout", draw_dropout, naive_dropout),
+    OpSpec("cross_entropy", draw_cross_entropy, naive_cross_entropy),
+    OpSpec("span_cross_entropy", draw_span, naive_span),
+    OpSpec("binary_cross_entropy", draw_binary, naive_binary),
+    OpSpec("mean_squared_error", lambda draw: (draw_binary(draw)[0], 0.5), lambda x, z: np.mean((x - z) ** 2)),
+)  # fmt: skip

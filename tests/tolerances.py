@@ -1,0 +1,24 @@
+"""Every tolerance of the tests, by what is compared and in which dtype. Measured, then rounded up; each with its reason.
+
+Gradient tolerances are minibert.gradcheck.TOLERANCES, for users and tests alike.
+"""
+
+import numpy as np
+
+# One operator against a naive loop: two orders of summation of at most a few hundred terms of size 1.
+# Measured: 3e-15 and 2e-6.
+OPERATOR = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-5}
+
+# erf against math.erf, absolute: one unit in the last place of 1 for the sum, one for the fit and its evaluation.
+# Measured: 2.3e-16 and 1.4e-7.
+ERF = {np.dtype(np.float64): 3e-16, np.dtype(np.float32): 2e-7}
+
+# Whole models against transformers, max |difference| of results of size 1 to 10; the project's promise.
+FORWARD = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 5e-6}
+
+# Gradients against autograd in float64: ‖Δ‖ <= RELATIVE·‖g‖ + FLOOR·‖G‖; the project's promise.
+AUTOGRAD_RELATIVE, AUTOGRAD_FLOOR = 1e-11, 1e-13
+
+# The same numbers by another route (packed or one by one, another batch order), float64: matrix products of another
+# shape sum in another order. Measured: 4e-15.
+SAME = 1e-12
