@@ -1,4 +1,4 @@
-"""Every tolerance of the tests, by what is compared and in which dtype. Measured, then rounded up; each with its reason.
+"""Every tolerance of the tests, by what is compared and in which dtype. Measured, then rounded up, with its reason.
 
 Gradient tolerances are minibert.gradcheck.TOLERANCES, for users and tests alike.
 """
@@ -22,3 +22,18 @@ AUTOGRAD_RELATIVE, AUTOGRAD_FLOOR = 1e-11, 1e-13
 # The same numbers by another route (packed or one by one, another batch order), float64: matrix products of another
 # shape sum in another order. Measured: 4e-15.
 SAME = 1e-12
+
+# Layer normalisation of float32 rows with mean 1e6 and variance 1: such numbers lie 0.0625 apart, and the mean of a row
+# may be off by as much. Measured over five seeds: 0.02 to 0.08.
+LAYER_NORM_LARGE_MEAN = 0.125
+
+# Whole models in float64, error of a gradient as a share of gradcheck's tolerance. Measured at weight scales 0.02 and
+# 0.15: 3e-4 or less; over twenty seeds and up to scale 0.5: 3e-3 or less.
+CLOSE, ALARM = 0.01, 0.1
+
+# Symmetry identities, residue as a share of the tolerance. Measured up to scale 0.5, where scores are large and the
+# zero gradient of a key bias is a difference of large numbers: 6e-3 and 0.2.
+IDENTITY = {np.dtype(np.float64): 0.1, np.dtype(np.float32): 0.5}
+
+# Published cosines are printed to four digits.
+SENTENCE = 5e-5

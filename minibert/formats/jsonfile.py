@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from ..errors import LoadError
 from .files import impostor, open_regular, quote
 
-__all__ = ["CONFIG_LIMIT", "parse_json_object", "read_json"]
+__all__ = ["CONFIG_LIMIT", "parse_json_object", "read_json", "read_json_list"]
 
 CONFIG_LIMIT = 16 * 2**20  # bytes; published configurations have a few thousand
 
@@ -30,18 +30,36 @@ def read_json(path: str | os.PathLike[str], limit: int = CONFIG_LIMIT) -> dict[s
     Raises NotFound, or LoadError naming the file if it is too large, is not JSON, or is JSON but not one object whose
     keys differ, whose numbers are finite and whose text is Unicode.
     """
-    path = Path(path)
+    return parse_json_object(_read(Path(path), limit), str(path))
+
+
+def read_json_list(path: str | os.PathLike[str], limit: int = CONFIG_LIMIT) -> list[Any]:
+    """The JSON array in the file `path`; otherwise as `read_json`."""
+    value = _parse(_read(Path(path), limit), str(path))
+    if not isinstance(value, list):
+        raise LoadError(f"{path}: expected a JSON array, got {quote(value)}")
+    return value
+
+
+def _read(path: Path, limit: int) -> bytes:
     with open_regular(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
         raise LoadError(f"{path}: expected at most {limit} bytes of JSON, got more")
     if verdict := impostor(data):
-        raise LoadError(f"{path}: expected a JSON object, got {verdict[0]}", verdict[1])
-    return parse_json_object(data, str(path))
+        raise LoadError(f"{path}: expected JSON, got {verdict[0]}", verdict[1])
+    return data
 
 
 def parse_json_object(data: bytes, where: str) -> dict[str, Any]:
     """The JSON object that `data` spells, checked as in `read_json`. Errors begin with `where`."""
+    value = _parse(data, where)
+    if not isinstance(value, dict):
+        raise LoadError(f"{where}: expected a JSON object, got {quote(value)}")
+    return value
+
+
+def _parse(data: bytes, where: str) -> Any:
     try:
         text = data.decode("utf-8")  # json.loads would guess UTF-16 and UTF-32 from bytes
         value = json.loads(
@@ -57,8 +75,6 @@ def parse_json_object(data: bytes, where: str) -> dict[str, Any]:
         raise LoadError(f"{where}: brackets nested too deeply") from None
     except ValueError as error:
         raise LoadError(f"{where}: not valid JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise LoadError(f"{where}: expected a JSON object, got {quote(value)}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""BertModel: the encoder with its pooler, and no head."""
+"""The encoder without a head: BertModel, and BertEncoder, which lacks even the pooler."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ import numpy as np
 from ..errors import InputError
 from ..ops.xp import Array
 from .base import BertPreTrainedModel, Labels, Logits, Prepared
-from .batch import Batch, unpack
+from .batch import Batch, numbers, unpack
 from .bert import Dropout, pooler, pooler_backward
 from .output import ModelOutput
 from .parameters import Scope
 
 
-class BertModel(BertPreTrainedModel):
-    """The encoder and its pooler: .last_hidden_state (B, T, H) and .pooler_output (B, H).
+class BertEncoder(BertPreTrainedModel):
+    """The encoder alone: .last_hidden_state (B, T, H). What sentence vectors are pooled from.
 
-    The pooler reads the first real token of each row; Hugging Face reads place 0 even where that is padding.
     There is no loss here; `vjp` gives the gradients of whatever is computed from the results.
     """
 
     body = ""
+    pooled = False
     label_names = ()
 
     def _logits(
         self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
     ) -> Logits:
-        pooled = pooler(self.ops, p.at("pooler"), c.at("pooler"), x, batch.cu_seqlens)
-        return {"last_hidden_state": x, "pooler_output": pooled}
+        return {"last_hidden_state": x}
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
-        dpooled = pooler_backward(self.ops, g.at("pooler"), c.at("pooler"), dlogits["pooler_output"])
-        return dlogits["last_hidden_state"] + dpooled
+        return dlogits["last_hidden_state"]
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
-        return {
-            "last_hidden_state": unpack(logits["last_hidden_state"], batch.rows, batch.shape),
-            "pooler_output": unpack(logits["pooler_output"], batch.sequences, batch.shape[:1]),
-        }
+        places = self._places(batch)
+        return {name: unpack(x, places[name][1], places[name][0]) for name, x in logits.items()}
+
+    def _places(self, batch: Batch) -> dict[str, tuple[tuple[int, ...], Array]]:
+        """For each result the axes before the last, and which of their places the packed rows belong to."""
+        return {"last_hidden_state": (batch.shape, batch.rows)}
 
     def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
         """Σ cotangent·result: the scalar whose gradient is the vector-Jacobian product."""
@@ -54,7 +54,8 @@ class BertModel(BertPreTrainedModel):
     ) -> tuple[ModelOutput, dict[str, Array]]:
         """Vector-Jacobian product: results, and the gradients of Σ cotangent·result over the results.
 
-        cotangents {"last_hidden_state": (B, T, H), "pooler_output": (B, H)}, either or both; inputs as in the call.
+        cotangents {"last_hidden_state": (B, T, H)} and, of BertModel, "pooler_output": (B, H), either or both; inputs
+        as in the call.
         -> results, {name: gradient} with "inputs_embeds" when those were given.
         """
         batch = self.prepare(**inputs).batch
@@ -66,17 +67,36 @@ class BertModel(BertPreTrainedModel):
 
     def pack_cotangents(self, cotangents: dict[str, Any], batch: Batch) -> Labels:
         """Cotangents of the padded results -> of the packed ones; zeros for a result that has none."""
-        hidden = self.config.hidden_size
-        places = {
-            "last_hidden_state": ((*batch.shape, hidden), batch.rows),
-            "pooler_output": ((batch.shape[0], hidden), batch.sequences),
-        }
+        places = self._places(batch)
         if not cotangents or set(cotangents) - set(places):
             raise InputError(f"cotangents: expected {' or '.join(places)}, got {', '.join(cotangents) or 'nothing'}")
         packed: Labels = {}
-        for name, (shape, rows) in places.items():
-            full = np.asarray(cotangents.get(name, np.zeros(shape)), dtype=self.dtype)
+        for name, (axes, rows) in places.items():
+            shape = (*axes, self.config.hidden_size)
+            full = numbers(f"cotangent of {name}", cotangents.get(name, np.zeros(shape))).astype(self.dtype)
             if full.shape != shape:
                 raise InputError(f"cotangent of {name}: expected shape {shape}, got {full.shape}")
-            packed[name] = full.reshape(-1, hidden)[rows]
+            packed[name] = full.reshape(-1, shape[-1])[rows]
         return packed
+
+
+class BertModel(BertEncoder):
+    """The encoder and its pooler: .last_hidden_state (B, T, H) and .pooler_output (B, H).
+
+    The pooler reads the first real token of each row; Hugging Face reads place 0 even where that is padding.
+    """
+
+    pooled = True
+
+    def _logits(
+        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
+    ) -> Logits:
+        pooled = pooler(self.ops, p.at("pooler"), c.at("pooler"), x, batch.cu_seqlens)
+        return {"last_hidden_state": x, "pooler_output": pooled}
+
+    def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
+        dpooled = pooler_backward(self.ops, g.at("pooler"), c.at("pooler"), dlogits["pooler_output"])
+        return dlogits["last_hidden_state"] + dpooled
+
+    def _places(self, batch: Batch) -> dict[str, tuple[tuple[int, ...], Array]]:
+        return {**super()._places(batch), "pooler_output": (batch.shape[:1], batch.sequences)}

@@ -1,0 +1,149 @@
+"""The command line: `minibert VERB`, or `python -m minibert VERB`.
+
+stdout is data, stderr is talk. Exit status: 0 done, 1 a check failed, 2 wrong usage, 3 model or file not found, 4 bad
+input, 5 out of memory or device, 130 interrupted. An error is one line and a hint; the traceback comes with --debug.
+
+Building the parser imports nothing but argparse, so that --help is instant; each verb imports what it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from .. import __version__
+from ..errors import MinibertError
+
+MODEL_VARIABLE = "MINIBERT_MODEL"
+
+EPILOG = f"""\
+examples:
+  minibert similarity --model MODEL "It rains." "The weather is wet." "I like cake."
+  minibert embed --model MODEL --file sentences.txt --format npy --output vectors.npy
+  minibert fill-mask --model MODEL "The capital of France is [MASK]."
+  minibert tokenize --model MODEL "unaffable"
+  minibert inspect --model MODEL
+  minibert gradcheck
+
+MODEL is a folder with config.json and model.safetensors, or pkg:NAME/sub/dir inside an
+installed Python package. ${MODEL_VARIABLE} names the one to use without --model."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # any text in the world may come out, on any terminal
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.verb is None:
+        parser.print_help()
+        return 0
+    debug = args.debug or bool(os.environ.get("MINIBERT_DEBUG"))
+    warnings.showwarning = lambda message, *_rest, **_more: _say(f"minibert: note: {message}")
+    try:
+        status = importlib.import_module(f".{args.verb.replace('-', '_')}", __name__).run(args)
+        sys.stdout.flush()
+        return int(status or 0)
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except MemoryError:
+        if debug:
+            raise
+        return _fail("out of memory", "a smaller --batch-size needs less", 5)
+    except MinibertError as error:
+        if debug:
+            raise
+        return _fail(error.message, error.hint, error.exit_code)
+    except OSError as error:
+        if debug:
+            raise
+        return _fail(str(error), "", 4)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs."""
+    parser = _Parser(
+        prog="minibert",
+        description="BERT in NumPy: sentence vectors, masked words, tokens, and proof of every gradient.",
+        epilog=EPILOG,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=18, width=88),
+    )
+    parser.add_argument("--version", action="version", version=f"minibert {__version__}")
+    parser.set_defaults(verb=None, debug=False)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+
+    embed = _verb(verbs, "embed", "turn texts into vectors", texts=True)
+    embed.add_argument("--format", choices=("jsonl", "npy"), default="jsonl", help="JSON lines (default), or one array")
+    embed.add_argument("--output", metavar="FILE", help="write here instead of to stdout")
+    _encoding(embed)
+
+    similarity = _verb(verbs, "similarity", "compare texts: a matrix of cosines", texts=True)
+    similarity.add_argument("--json", action="store_true", help="print JSON")
+    _encoding(similarity)
+
+    fill = _verb(verbs, "fill-mask", "guess the words behind [MASK]", texts=True)
+    fill.add_argument("--top-k", type=_positive, default=5, metavar="K", help="guesses a mask (default 5)")
+    fill.add_argument("--targets", nargs="+", metavar="WORD", help="choose among these words only")
+    fill.add_argument("--json", action="store_true", help="print JSON lines")
+
+    tokenize = _verb(verbs, "tokenize", "show tokens, ids and offsets", texts=True)
+    tokenize.add_argument("--pair", metavar="TEXT", help="a second text for every text")
+    tokenize.add_argument("--json", action="store_true", help="print JSON lines")
+
+    inspect = _verb(verbs, "inspect", "show a model's configuration and tensors")
+    inspect.add_argument("--json", action="store_true", help="print JSON")
+
+    check = _verb(verbs, "gradcheck", "prove every gradient of a model against the complex step", model_needed=False)
+    check.add_argument("--layers", type=_positive, default=2, metavar="N", help="of the model made here (default 2)")
+    check.add_argument("--std", type=float, default=0.15, help="spread of its weights (default 0.15; BERT starts at 0.02)")
+    check.add_argument("--dropout-seed", type=int, metavar="N", help="check with dropout on")
+    check.add_argument("--seed", type=int, default=0, help="of weights, input and directions (default 0)")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"minibert: error: {message}\nhint: {self.prog} --help\n")
+
+
+def _verb(verbs: Any, name: str, summary: str, texts: bool = False, model_needed: bool = True) -> Any:
+    parser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    fallback = f"default ${MODEL_VARIABLE}" if model_needed else "default: a small one made here"
+    parser.add_argument("--model", metavar="MODEL", help=f"folder or pkg:NAME/sub/dir ({fallback})")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    if texts:
+        parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts; without any, or with -, lines of stdin")
+        parser.add_argument("--file", metavar="FILE", help="read texts from a file, one a line")
+    return parser
+
+
+def _encoding(parser: Any) -> None:
+    parser.add_argument("--batch-size", type=_positive, default=32, metavar="N", help="texts at a time (default 32)")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text}")
+    return value
+
+
+def _fail(message: str, hint: str, status: int) -> int:
+    _say(f"minibert: error: {message}")
+    if hint:
+        _say(f"hint: {hint}")
+    return status
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,64 @@
+"""Where a verb's texts and model come from."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..errors import InputError, MinibertError, NotFound
+from . import MODEL_VARIABLE
+
+
+class UsageError(MinibertError):
+    """The arguments make no sense together."""
+
+    exit_code = 2
+
+
+def model_of(args: Any) -> str:
+    """--model, or the environment's."""
+    model = args.model or os.environ.get(MODEL_VARIABLE)
+    if not model:
+        raise UsageError("no model given", f"--model FOLDER or --model pkg:NAME/sub/dir, or set {MODEL_VARIABLE}")
+    return str(model)
+
+
+def texts_of(args: Any) -> Iterator[str]:
+    """Texts of the command line, of --file, or of stdin's lines; an empty line is an empty text."""
+    if args.file is not None and args.texts:
+        raise UsageError("texts were given both as arguments and with --file", "give one of the two")
+    if args.file is not None and args.file != "-":
+        path = Path(args.file)
+        if not path.is_file():
+            raise NotFound(f"{path}: no such file")
+        return _file_lines(path)
+    if not args.texts and args.file is None and sys.stdin.isatty():
+        raise UsageError("no text given", f'minibert {args.verb} --model MODEL "a text" "another", or pipe lines in')
+    if args.texts and args.texts != ["-"]:
+        return iter(args.texts)
+    return _lines(sys.stdin.buffer, "stdin")
+
+
+def chunks(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of up to `size` items."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _file_lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        yield from _lines(file, str(path))
+
+
+def _lines(file: BinaryIO, where: str) -> Iterator[str]:
+    for number, line in enumerate(file, 1):
+        try:
+            yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError as error:
+            byte = line[error.start]
+            raise InputError(f"{where}, line {number}: byte 0x{byte:02x} at {error.start} is not UTF-8") from None

@@ -1,0 +1,27 @@
+"""minibert tokenize: tokens, ids and where in the text they stand."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..text.tokenizer import BertTokenizer
+from .inputs import model_of, texts_of
+
+
+def run(args: Any) -> None:
+    texts = texts_of(args)
+    tokenizer = BertTokenizer.from_pretrained(model_of(args))
+    for text in texts:
+        enc = tokenizer(text, args.pair, return_offsets_mapping=True)
+        ids, offsets, segments = enc["input_ids"], enc["offset_mapping"], enc["token_type_ids"]
+        tokens = tokenizer.convert_ids_to_tokens(ids)
+        if args.json:
+            row = {"text": text, "tokens": tokens, "ids": ids, "offsets": offsets, "token_type_ids": segments}
+            print(json.dumps({**row, "text_pair": args.pair} if args.pair is not None else row), flush=True)
+            continue
+        width = max(len(token) for token in tokens)
+        for token, number, (start, end), segment in zip(tokens, ids, offsets, segments, strict=True):
+            source = args.pair if segment else text
+            print(f"{number:6}  {token:{width}}  {start:4}:{end:<4}  {source[start:end]}".rstrip())
+        print()

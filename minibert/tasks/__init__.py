@@ -1,0 +1,1 @@
+"""What a user asks for: sentence vectors (embed.py), words for masks (fill_mask.py)."""

