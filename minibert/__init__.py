@@ -39,7 +39,28 @@ _HOME = {
 }
 _MODULES = ("gradcheck", "ops")
 
-__all__ = [*_HOME, *_MODULES]  # noqa: PLE0604
+__all__ = [
+    "BertConfig",
+    "BertForMaskedLM",
+    "BertForMultipleChoice",
+    "BertForNextSentencePrediction",
+    "BertForPreTraining",
+    "BertForQuestionAnswering",
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
+    "BertModel",
+    "BertTokenizer",
+    "ConfigError",
+    "InputError",
+    "InputTooLong",
+    "LoadError",
+    "MinibertError",
+    "NotFound",
+    "SentenceEncoder",
+    "fill_mask",
+    "gradcheck",
+    "ops",
+]
 
 if TYPE_CHECKING:
     from . import gradcheck, ops

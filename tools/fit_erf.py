@@ -44,7 +44,8 @@ def main():
         error_small = max(abs(x * horner(p, x * x) / erf(x) - 1) for x in xs)
         xs = [1 + mpf(k) / 100 for k in range(501)]
         error_large = max(abs(1 - exp(-x * x) * horner(q, 1 / (1 + x / 2)) - erf(x)) for x in xs)
-        print(f"# {name}: relative error {mp.nstr(error_small, 2)} for |x| <= 1, absolute {mp.nstr(error_large, 2)} above")
+        small_text, large_text = mp.nstr(error_small, 2), mp.nstr(error_large, 2)
+        print(f"# {name}: relative error {small_text} for |x| <= 1, absolute {large_text} above")
         for label, coefficients in (("P", p), ("Q", q)):
             print(f"{label} = (" + ", ".join(mp.nstr(chop(c), 17) for c in coefficients) + ")")
 

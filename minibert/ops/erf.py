@@ -10,6 +10,7 @@ Two polynomials, fitted by tools/fit_erf.py, which prints these tables and the e
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from .xp import Array, namespace, real
 
@@ -34,7 +35,7 @@ _Q32 = (
 )  # fmt: skip
 
 _BLOCK = 32768
-"""Elements worked on at a time: the dozen scratch arrays then stay in a core's cache (half the time on 3 M elements)."""
+"""Elements worked on at a time: the dozen scratch arrays then stay in a core's cache (half the time on 3 M of them)."""
 
 
 def erf(x: Array) -> Array:
@@ -54,7 +55,7 @@ def erf(x: Array) -> Array:
     return y
 
 
-def _erf_block(xp, x):  # type: ignore[no-untyped-def]
+def _erf_block(xp: Any, x: Array) -> Array:
     p, q = (_P32, _Q32) if x.dtype.itemsize <= 4 else (_P64, _Q64)
     size = xp.minimum(xp.abs(x), 6)  # erf(6) is 1 to the last bit of a double; NaN stays NaN
     square = size * size
@@ -62,7 +63,7 @@ def _erf_block(xp, x):  # type: ignore[no-untyped-def]
     return xp.where(size <= 1, x * _polynomial(xp.minimum(square, 1), p), xp.copysign(tail, x))
 
 
-def _polynomial(x, coefficients):  # type: ignore[no-untyped-def]
+def _polynomial(x: Array, coefficients: tuple[float, ...]) -> Array:
     """Horner's rule, in one scratch array."""
     total = x * coefficients[-1]
     for c in coefficients[-2:0:-1]:

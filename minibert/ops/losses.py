@@ -24,7 +24,7 @@ class CrossEntropyCache(NamedTuple):
     logits: Array  # (N, C)
     labels: Array  # (N,)
     valid: Array  # (N,) boolean: labels that count
-    count: int
+    num_valid: int
 
 
 def cross_entropy(logits: Array, labels: Array, ignore_index: int = IGNORE_INDEX) -> tuple[Array, CrossEntropyCache]:
@@ -97,19 +97,20 @@ class BinaryCrossEntropyCache(NamedTuple):
 def binary_cross_entropy(logits: Array, targets: Array) -> tuple[Array, BinaryCrossEntropyCache]:
     """Mean over all elements of  -z log σ(x) - (1-z) log(1-σ(x)) = max(x, 0) - x·z + log(1 + exp(-|x|)).
 
-    logits, targets of one shape; targets in [0, 1] -> loss ().   The right side never takes the log of 0.
+    logits, targets of one shape; targets in [0, 1] -> loss (), 0 if there is no element.
+    The right side never takes the log of 0.
     """
     xp = namespace(logits)
     negative = real(logits) < 0
     softplus = xp.where(negative, 0, logits) + xp.log1p(xp.exp(xp.where(negative, logits, -logits)))
-    loss = (softplus - logits * targets).mean()
+    loss = (softplus - logits * targets).sum() / max(logits.size, 1)
     return loss.astype(logits.dtype), BinaryCrossEntropyCache(logits, targets)
 
 
 def binary_cross_entropy_backward(dloss: Array | float, cache: BinaryCrossEntropyCache) -> Array:
     """dx = dloss·(σ(x) - z)/n"""
     logits, targets = cache
-    return ((sigmoid(logits) - targets) * (dloss / logits.size)).astype(logits.dtype)
+    return ((sigmoid(logits) - targets) * (dloss / max(logits.size, 1))).astype(logits.dtype)
 
 
 class MeanSquaredErrorCache(NamedTuple):
@@ -117,12 +118,12 @@ class MeanSquaredErrorCache(NamedTuple):
 
 
 def mean_squared_error(x: Array, targets: Array) -> tuple[Array, MeanSquaredErrorCache]:
-    """Mean over all elements of (x - z)².    x, targets of one shape -> loss ()"""
+    """Mean over all elements of (x - z)².    x, targets of one shape -> loss (), 0 if there is no element"""
     difference = (x - targets).astype(x.dtype)
-    return (difference * difference).mean(), MeanSquaredErrorCache(difference)
+    return (difference * difference).sum() / max(difference.size, 1), MeanSquaredErrorCache(difference)
 
 
 def mean_squared_error_backward(dloss: Array | float, cache: MeanSquaredErrorCache) -> Array:
     """dx = dloss·2(x - z)/n"""
     difference = cache.difference
-    return (difference * (2 * dloss / difference.size)).astype(difference.dtype)
+    return (difference * (2 * dloss / max(difference.size, 1))).astype(difference.dtype)

@@ -41,7 +41,7 @@ def fill_mask(
     allowed = None if targets is None else _target_ids(tokenizer, targets)
     probs, _ = softmax(model.logits_at(where, **inputs))
     results = []
-    for place, row in zip(np.flatnonzero(where), probs, strict=True):
+    for place, row in zip(np.flatnonzero(where).tolist(), probs, strict=True):
         candidates = np.arange(len(row)) if allowed is None else allowed
         best = candidates[np.argsort(-row[candidates], kind="stable")[:top_k]]
         results.append([_prediction(tokenizer, ids[0], place, int(token), float(row[token])) for token in best])
