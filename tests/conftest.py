@@ -2,6 +2,10 @@
 
 import os
 
+# The tests' matrices are tiny; BLAS threads would only wait for one another, ten times longer on a busy machine. Read
+# when numpy is first imported, so it stands before everything else.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from hypothesis import HealthCheck, settings
 
 # No deadline: a first call may compile or load. Function-scoped fixtures here are constants.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..gradcheck import STEP, TOLERANCES, Report, judge
+from ..gradcheck import STEP, TOLERANCES, Report, judge, total_norm
 from ..models.base import BertPreTrainedModel, Prepared
 from ..models.config import BertConfig
 from ..models.encoder import BertModel
@@ -59,9 +59,7 @@ def references(
     return result
 
 
-def gradients(
-    model: BertPreTrainedModel, prepared: Prepared, *, dropout_seed: int | None = None
-) -> dict[str, Array]:
+def gradients(model: BertPreTrainedModel, prepared: Prepared, *, dropout_seed: int | None = None) -> dict[str, Array]:
     """The hand-written gradients of the same loss, by the same names."""
     caches: dict[str, Any] = {}
     model.loss_at(model.parameters, prepared, caches, dropout_seed)
@@ -74,7 +72,7 @@ def gradients(
 
 def compare(grads: dict[str, Array], refs: dict[str, Reference]) -> Report:
     """One row a tensor: |<g, v> - reference| against 1e-9·‖g‖ + 1e-13·‖G‖."""
-    total = float(np.sqrt(sum(float(np.vdot(g, g)) for g in grads.values())))
+    total = total_norm(grads.values())
     tolerance = TOLERANCES["complex", "model"]
     return Report(
         tuple(

@@ -15,12 +15,13 @@ They cost one backward pass and no differencing, so they hold in float32, on a G
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ..gradcheck import Report, Row
+from ..gradcheck import Report, Row, total_norm
 from ..models.base import BertPreTrainedModel
+from ..models.heads import decoder_names
 from ..ops.xp import Array
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
@@ -29,26 +30,27 @@ TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 
 def check_identities(model: BertPreTrainedModel, grads: dict[str, Array]) -> Report:
     """One row an identity and layer: `error` is the residue, to be 0 but for rounding."""
-    total = float(np.sqrt(sum(float(np.vdot(g, g)) for g in grads.values())))
+    total = total_norm(grads.values())
     relative = TOLERANCE[str(model.dtype)]
     rows = []
     for name, residue, size in _identities(model, grads, total):
         error = float(np.linalg.norm(residue))
         # parts far below the whole gradient carry the rounding of the whole
         allowed = relative * (size + 1e-2 * total)
-        verdict = "ok" if error <= allowed else "wrong" if np.isfinite(error) else "not finite"
+        verdict = "not finite" if not np.isfinite(error + allowed) else "ok" if error <= allowed else "wrong"
         rows.append(Row(name, np.shape(residue), size, error, allowed, verdict))
     return Report(tuple(rows))
 
 
-def _identities(
-    model: BertPreTrainedModel, g: dict[str, Array], total: float
-) -> Iterator[tuple[str, Array, float]]:
+def _identities(model: BertPreTrainedModel, g: dict[str, Array], total: float) -> Iterator[tuple[str, Array, float]]:
     """(name, residue, size of the terms that cancel)"""
     p, heads = model.parameters, model.config.num_attention_heads
     body = f"{model.body}." if model.body else ""
+    decoder, bias = decoder_names(model.config)
+    words = f"{body}embeddings.word_embeddings.weight"
+    tied = decoder == words and bias in g
     shifted = [f"{body}embeddings.position_embeddings.weight", f"{body}embeddings.token_type_embeddings.weight"]
-    for name in shifted:
+    for name in shifted + [words] * (not tied):
         yield f"Σ features {name}", g[name].sum(axis=1), _norm(g[name])
     for i in range(model.config.num_hidden_layers):
         at = f"{body}encoder.layer.{i}."
@@ -60,20 +62,17 @@ def _identities(
                 yield f"Σ features {dense}.{part}", g[f"{dense}.{part}"].sum(axis=0), _norm(g[f"{dense}.{part}"])
         q, k, v = (_scale(p, g, name, heads) for name in (query, key, value))
         o = (p[f"{out}.weight"] * g[f"{out}.weight"]).reshape(len(g[f"{out}.bias"]), heads, -1).sum(axis=(0, 2))
-        yield f"{at}attention query-key scale", q - k, _norm(q)
-        yield f"{at}attention value-output scale", v - o, _norm(v)
+        yield f"{at}attention query-key scale", q - k, _norm(p[f"{query}.weight"]) * _norm(g[f"{query}.weight"])
+        yield f"{at}attention value-output scale", v - o, _norm(p[f"{value}.weight"]) * _norm(g[f"{value}.weight"])
         through = g[f"{out}.bias"] @ p[f"{out}.weight"]
         yield f"{value}.bias = W_Oᵀ·g", g[f"{value}.bias"] - through, _norm(through)
-    if "cls.predictions.bias" in g:
-        bias = g["cls.predictions.bias"]
-        yield "Σ cls.predictions.bias", bias.sum(keepdims=True), _norm(bias)
-        through = bias @ p[f"{body}embeddings.word_embeddings.weight"]
-        yield "cls.predictions.transform.LayerNorm.bias = Eᵀ·g", (
-            g["cls.predictions.transform.LayerNorm.bias"] - through
-        ), _norm(through)
+    if bias in g:
+        yield f"Σ {bias}", g[bias].sum(keepdims=True), _norm(g[bias])
+        beta, through = g["cls.predictions.transform.LayerNorm.bias"], g[bias] @ p[decoder]
+        yield "cls.predictions.transform.LayerNorm.bias = Eᵀ·g", beta - through, _norm(through)
 
 
-def _scale(p: dict[str, Array], g: dict[str, Array], name: str, heads: int) -> Array:
+def _scale(p: Mapping[str, Array], g: Mapping[str, Array], name: str, heads: int) -> Array:
     """<W, g_W> + <b, g_b> of each head: the gradient with respect to a common factor of the head's rows."""
     weight = (p[f"{name}.weight"] * g[f"{name}.weight"]).reshape(heads, -1).sum(axis=1)
     return weight + (p[f"{name}.bias"] * g[f"{name}.bias"]).reshape(heads, -1).sum(axis=1)

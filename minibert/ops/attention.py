@@ -17,6 +17,7 @@ Dropout acts on the probabilities and does not renormalise them.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -99,7 +100,7 @@ def attention_probs(cache: AttentionCache) -> list[Array]:
 def _spans(cu_seqlens: Array) -> list[tuple[int, int]]:
     """(start, end) of every sequence that has a token."""
     offsets = cu_seqlens.tolist()
-    return [(start, end) for start, end in zip(offsets, offsets[1:], strict=False) if end > start]
+    return [(start, end) for start, end in itertools.pairwise(offsets) if end > start]
 
 
 def _heads(x: Array, num_heads: int, parts: int = 3) -> Array:

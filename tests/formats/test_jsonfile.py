@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from minibert.errors import LoadError, NotFound
-from minibert.formats.jsonfile import read_json
+from minibert.formats.jsonfile import read_json, read_json_list
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def test_object_is_read(read):
         ('{"a": ["\\uD83D"]}', "half of a surrogate pair"),
         ('{"a":' * 100_000, "nested too deeply"),
         ('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
-        ("<!DOCTYPE html><html></html>", "expected a JSON object, got an HTML page"),
-        ("version https://git-lfs.github.com/spec/v1\n", "expected a JSON object, got a git-lfs pointer"),
+        ("<!DOCTYPE html><html></html>", "expected JSON, got an HTML page"),
+        ("version https://git-lfs.github.com/spec/v1\n", "expected JSON, got a git-lfs pointer"),
     ],
 )
 def test_refused(read, tmp_path, content, match):
@@ -77,3 +77,15 @@ def test_nothing_there_or_no_file(tmp_path):
         read_json(tmp_path / "absent")
     with pytest.raises(LoadError, match="expected a file, got a folder"):
         read_json(tmp_path)
+
+
+def test_a_list_is_read_as_a_list_and_nothing_else(tmp_path):
+    path = tmp_path / "modules.json"
+    path.write_text('[{"a": 1}, 2]')
+    assert read_json_list(path) == [{"a": 1}, 2]
+    path.write_text('{"a": 1}')
+    with pytest.raises(LoadError, match="expected a JSON array"):
+        read_json_list(path)
+    with pytest.raises(LoadError, match="duplicate key"):
+        path.write_text('[{"a": 1, "a": 2}]')
+        read_json_list(path)
