@@ -120,7 +120,8 @@ def merge_config(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
     known = {f.name for f in fields(BertConfig)} - {"extra"}
     unknown = set(overrides) - known
     if unknown:
-        raise ConfigError(f"from_pretrained: unknown option {', '.join(sorted(unknown))}", f"known: {', '.join(sorted(known))}")
+        names, hint = ", ".join(sorted(unknown)), f"known: {', '.join(sorted(known))}"
+        raise ConfigError(f"from_pretrained: unknown option {names}", hint)
     merged = dict(config)
     if {"num_labels", "id2label"} & set(overrides):
         for name in ("num_labels", "id2label", "label2id"):  # the three go together
@@ -154,10 +155,10 @@ def plan(
 
     pairs: list[tuple[str, str]] = []
     for param in spec:
-        name = stored.pop(canonical(param.name), None)
-        if name is None:
+        if canonical(param.name) not in stored:
             report.missing.append(param.name)
             continue
+        name = stored.pop(canonical(param.name))
         info = infos[name]
         if tuple(info.shape) != param.shape or info.dtype not in FLOATS:
             report.misshapen.append(f"{name} is {info.dtype} {list(info.shape)}, expected {list(param.shape)}")
@@ -167,7 +168,7 @@ def plan(
         unused = known in BUFFERS or known.startswith(HEADS)
         (report.unused if unused else report.unexpected).append(name)
 
-    forgiven = not strict or (set(report.missing) <= (optional or set()) and len(report.missing) == len(optional or set()))
+    forgiven = not strict or set(report.missing) == (optional or set())
     problems = [f"misshapen: {_some(report.misshapen)}"] if report.misshapen else []
     if strict and report.unexpected:
         problems.append(f"{len(report.unexpected)} unexpected: {_some(report.unexpected)}")
@@ -176,11 +177,15 @@ def plan(
     if problems:
         raise LoadError(
             f"{source.directory}: the weights do not fit the model; {'; '.join(problems)}",
-            "config.json and the weights contradict each other" if report.misshapen else "strict=False starts missing "
-            "tensors fresh and leaves unexpected ones out; num_labels=... asks for a new classifier",
+            "config.json, or a value given with it, contradicts the weights"
+            if report.misshapen
+            else "strict=False starts missing tensors fresh and leaves unexpected ones out; num_labels=... asks for a "
+            "new classifier",
         )
+    if report.missing:
+        report.notes.append("what is missing has fresh weights and must be trained")
     if report.missing or report.unexpected:
-        warnings.warn(f"{report}; what is missing has fresh weights and must be trained", MissingWeights, stacklevel=3)
+        warnings.warn(str(report), MissingWeights, stacklevel=3)
     return Plan(source, report, pairs)
 
 

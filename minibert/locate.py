@@ -21,8 +21,8 @@ def locate(path: str | os.PathLike[str]) -> Path:
     if not isinstance(text, str) or not text:
         raise NotFound(f"model path: expected a folder name, got {path!r}")
     if not text.startswith("pkg:"):
-        found = Path(text).expanduser()
-        if not found.exists():
+        found = Path(os.path.expanduser(text))
+        if not os.path.exists(found):  # Path.exists raises for a name that is too long
             raise NotFound(
                 f"{text}: no such file or folder (looked at {found.absolute()})",
                 "give a folder that holds config.json and model.safetensors, or pkg:NAME/sub/dir",
@@ -33,13 +33,16 @@ def locate(path: str | os.PathLike[str]) -> Path:
     parts = PurePosixPath(inside).parts
     if not name.isidentifier() or ".." in parts or inside.startswith("/"):
         raise NotFound(f"{text}: expected pkg:NAME/sub/dir with a plain package name and a path inside it")
-    spec = importlib.util.find_spec(name)
+    try:
+        spec = importlib.util.find_spec(name)
+    except ValueError:  # __main__, and modules that were made by hand
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise NotFound(
             f"{text}: no Python package named {name!r} is installed here", f"pip install {name.replace('_', '-')}"
         )
     places = [Path(place).joinpath(*parts) for place in spec.submodule_search_locations]
     for place in places:
-        if place.exists():
+        if os.path.exists(place):
             return place
     raise NotFound(f"{text}: not inside the package (looked at {', '.join(map(str, places))})")

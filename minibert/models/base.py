@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
@@ -11,7 +12,7 @@ import numpy as np
 from .. import checkpoint, engines
 from ..errors import InputError, LoadError
 from ..ops.xp import Array
-from .batch import Batch, integers, pack, unpack
+from .batch import Batch, as_array, integers, pack, unpack
 from .bert import Dropout, bert, bert_backward, bert_spec
 from .config import BertConfig
 from .output import ModelOutput
@@ -156,7 +157,8 @@ class BertPreTrainedModel:
         prepared = self.prepare(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **labels)
         batch, checked = prepared
         if not checked:
-            raise InputError(f"loss_and_grads: expected {' and '.join(self.label_names)}; without labels, no loss")
+            expected = " and ".join(self.label_names) or "a class with a head"
+            raise InputError(f"loss_and_grads: expected {expected}; without labels, no loss")
         caches: dict[str, Any] = {}
         loss, logits = self.loss_at(self.parameters, prepared, caches, dropout_seed)
         grads, dwords = self.grads_at(prepared, caches)
@@ -188,7 +190,7 @@ class BertPreTrainedModel:
             inputs_embeds=inputs_embeds,
         )
         given = {k: v for k, v in labels.items() if v is not None}
-        complete = bool(given) and len(given) == len(self.label_names)  # one kind of two gives no loss, as in the original
+        complete = bool(given) and len(given) == len(self.label_names)  # one kind of two: no loss, as in the original
         return Prepared(batch, self._check_labels(batch, given) if complete else {})
 
     # ---- functions of explicit parameters: what gradient checks differentiate ---------------------------------------
@@ -198,7 +200,7 @@ class BertPreTrainedModel:
     ) -> tuple[Array, Logits]:
         """Loss at any parameters (complex ones too) and prepared inputs; files every cache under its dotted name."""
         p, c = Scope(parameters), Scope(caches)
-        drop = Dropout(dropout_seed)
+        drop = Dropout(_seed(dropout_seed))
         x = self._encode(p, c, prepared.batch, drop)
         logits = self._logits(p, c, x, prepared.batch, drop, self._wanted_rows(prepared.labels))
         return self._loss(c, logits, prepared.labels, prepared.batch), logits
@@ -259,11 +261,12 @@ class BertPreTrainedModel:
     def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
         """Copy arrays in. LoadError lists every missing, unexpected and misshapen name; then nothing was changed."""
         missing = [p.name for p in self.parameters.spec if p.name not in arrays]
-        unexpected = [name for name in arrays if name not in set(self.parameters)]
+        known = set(self.parameters)
+        unexpected = [name for name in arrays if name not in known]
         misshapen = [
-            f"{p.name} has shape {np.shape(arrays[p.name])}, expected {p.shape}"
+            f"{p.name} {problem}"
             for p in self.parameters.spec
-            if p.name in arrays and np.shape(arrays[p.name]) != p.shape
+            if p.name in arrays and (problem := _misfit(arrays[p.name], p.shape))
         ]
         problems = [
             f"{what}: {', '.join(names)}"
@@ -318,8 +321,9 @@ class BertPreTrainedModel:
     def __repr__(self) -> str:
         c = self.config
         return (
-            f"{type(self).__name__}({c.num_hidden_layers} layers, hidden {c.hidden_size}, {c.num_attention_heads} heads, "
-            f"vocabulary {c.vocab_size}; {self.num_parameters():,} parameters, {self.dtype})"
+            f"{type(self).__name__}({c.num_hidden_layers} layers, hidden {c.hidden_size}, "
+            f"{c.num_attention_heads} heads, vocabulary {c.vocab_size}; {self.num_parameters():,} parameters, "
+            f"{self.dtype})"
         )
 
 
@@ -333,16 +337,36 @@ def sequence_labels(name: str, values: Any, batch: Batch, classes: int) -> Array
 
 def token_labels(name: str, values: Any, batch: Batch, classes: int) -> Array:
     """(B, T) labels -> (N,), those of the real tokens. What stands at masked places is never looked at."""
-    labels = np.asarray(values)
+    labels = as_array(name, values)
     if labels.shape != batch.shape:
         raise InputError(f"{name}: expected shape {batch.shape} as the input, got {labels.shape}")
-    return integers(name, labels.reshape(-1)[batch.rows], 0, classes, f"the {classes} classes", ignore=-100)
+    real = unpack(np.ones(len(batch.rows), bool), batch.rows, batch.shape)
+    labels = integers(name, labels, 0, classes, f"the {classes} classes", ignore=-100, where=real)
+    return labels.reshape(-1)[batch.rows]
+
+
+def _seed(seed: Any) -> int | None:
+    """NumPy's integers as Python's, so that equal seeds give equal masks."""
+    try:
+        return None if seed is None else operator.index(seed)
+    except TypeError:
+        raise InputError(f"dropout_seed: expected an integer or None, got {seed!r}") from None
+
+
+def _misfit(values: Any, shape: tuple[int, ...]) -> str:
+    """What keeps values from being copied into an array of that shape; empty if nothing."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        return f"has rows of different lengths, expected shape {shape}"
+    fits = array.shape == shape and array.dtype.kind in "iuf"
+    return "" if fits else f"has shape {array.shape} of {array.dtype}, expected {shape} of numbers"
 
 
 def _float_dtype(dtype: Any) -> np.dtype[Any]:
     try:
-        result = np.dtype(dtype)
-    except TypeError:
+        result = np.dtype("V" if dtype is None else dtype)  # NumPy takes None for float64
+    except (TypeError, ValueError):
         raise InputError(f"dtype: expected float32 or float64, got {dtype!r}") from None
     if result not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise InputError(f"dtype: expected float32 or float64, got {dtype!r}", "half precision files load into float32")

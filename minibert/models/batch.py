@@ -45,7 +45,8 @@ def pack(
     Raises InputError or InputTooLong, naming the argument, what was expected and what came.
     """
     if (input_ids is None) == (inputs_embeds is None):
-        raise InputError("expected input_ids or inputs_embeds, one of them")
+        got = "neither" if input_ids is None else "both"
+        raise InputError(f"expected one of input_ids and inputs_embeds, got {got}")
     if input_ids is not None:
         ids = integers("input_ids", input_ids, 0, config.vocab_size, "the vocabulary")
         if ids.ndim != 2:
@@ -54,7 +55,7 @@ def pack(
             )
         shape = ids.shape
     else:
-        embeds = np.asarray(inputs_embeds)
+        embeds = numbers("inputs_embeds", inputs_embeds)
         if embeds.ndim != 3 or embeds.shape[2] != config.hidden_size:
             raise InputError(f"inputs_embeds: expected (batch, length, {config.hidden_size}), got {embeds.shape}")
         shape = embeds.shape[:2]
@@ -65,7 +66,7 @@ def pack(
             f"input has {length} tokens, the model has {limit} positions",
             f"tokenize with truncation=True, max_length={limit}, or split the text into windows",
         )
-    mask = _mask(attention_mask, shape)
+    mask = np.ones(shape, bool) if attention_mask is None else flags("attention_mask", attention_mask, shape)
     segments = np.zeros(shape, np.int64) if token_type_ids is None else token_type_ids
     segments = integers("token_type_ids", segments, 0, config.type_vocab_size, "the segments")
     positions = np.arange(length) if position_ids is None else position_ids
@@ -93,17 +94,51 @@ def unpack(x: Array, rows: Array, shape: tuple[int, ...]) -> Array:
     return y.reshape(shape + x.shape[1:])
 
 
-def integers(name: str, values: Any, low: int, high: int, what: str, ignore: int | None = None) -> Array:
-    """values as an int64 array, every one in [low, high) or equal to `ignore`; otherwise InputError with the place."""
+def as_array(name: str, values: Any) -> Array:
+    """Nested lists or anything like an array, of any dtype; InputError if the rows differ in length."""
     try:
-        array = np.asarray(values)
+        return np.asarray(values)
     except ValueError:
-        raise InputError(f"{name}: the rows have different lengths", "tokenize with padding=True") from None
+        raise InputError(
+            f"{name}: expected rows of one length, got different ones", "tokenize with padding=True"
+        ) from None
+
+
+def numbers(name: str, values: Any) -> Array:
+    """values as an array of numbers, real ones; otherwise InputError."""
+    array = as_array(name, values)
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{name}: expected real numbers, got {array.dtype}")
+    return array
+
+
+def flags(name: str, values: Any, shape: tuple[int, ...]) -> Array:
+    """values as a boolean array of that shape: 0 and 1, of any dtype, and nothing else."""
+    array = as_array(name, values)
+    if array.shape != tuple(shape):
+        raise InputError(f"{name}: expected shape {tuple(shape)} as the input, got {array.shape}")
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name}: expected 0 and 1, got {array.dtype}")
+    bad = (array != 0) & (array != 1)
+    if bad.any():
+        place = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InputError(f"{name}{list(place)} is {array[place]}, expected 0 or 1")
+    return array.astype(bool)
+
+
+def integers(
+    name: str, values: Any, low: int, high: int, what: str, ignore: int | None = None, where: Any = True
+) -> Array:
+    """values as an int64 array, every one in [low, high) or equal to `ignore`; otherwise InputError with the place.
+
+    Only places where `where` is true are looked at.
+    """
+    array = as_array(name, values)
     if array.size == 0 and array.dtype.kind == "f":  # an empty list
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise InputError(f"{name}: expected integers, got {array.dtype}")
-    bad = (array < low) | (array >= high)
+    bad = ((array < low) | (array >= high)) & where
     if ignore is not None:
         bad &= array != ignore
     if bad.any():
@@ -113,20 +148,6 @@ def integers(name: str, values: Any, low: int, high: int, what: str, ignore: int
             + (f" or {ignore}" if ignore is not None else "")
         )
     return array.astype(np.int64)
-
-
-def _mask(attention_mask: Any, shape: tuple[int, ...]) -> Array:
-    if attention_mask is None:
-        return np.ones(shape, dtype=bool)
-    try:
-        mask = np.asarray(attention_mask)
-    except ValueError:
-        raise InputError("attention_mask: the rows have different lengths", "tokenize with padding=True") from None
-    if mask.shape != tuple(shape):
-        raise InputError(f"attention_mask: expected shape {tuple(shape)} as the input, got {mask.shape}")
-    if mask.dtype.kind not in "biuf" or not ((mask == 0) | (mask == 1)).all():
-        raise InputError("attention_mask: expected 1 for tokens and 0 for padding, nothing else")
-    return mask.astype(bool)
 
 
 def _frame(name: str, array: Array, shape: tuple[int, ...]) -> Array:

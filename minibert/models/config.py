@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -93,12 +93,12 @@ class BertConfig:
                 raise ConfigError(f"config: {name} is {value!r}, expected a rate in [0, 1)")
         for name in ("layer_norm_eps", "initializer_range"):
             value = getattr(self, name)
-            if not _is_number(value) or not 0 < value < math.inf:
+            if not _is_number(value) or not 0 < value <= sys.float_info.max:
                 raise ConfigError(f"config: {name} is {value!r}, expected a positive number")
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"config: {name} is {getattr(self, name)!r}, expected true or false")
-        if self.pad_token_id is not None and not (_is_int(self.pad_token_id) and 0 <= self.pad_token_id):
+        if self.pad_token_id is not None and not (_is_int(self.pad_token_id) and self.pad_token_id >= 0):
             raise ConfigError(f"config: pad_token_id is {self.pad_token_id!r}, expected an id or null")
         self._check_variants()
         self._settle_labels()
@@ -136,6 +136,8 @@ class BertConfig:
                 raise ConfigError(f"config: id2label has keys {list(self.id2label)!r}, expected integers") from None
             if sorted(self.id2label) != list(range(len(self.id2label))) or not self.id2label:
                 raise ConfigError(f"config: id2label has keys {sorted(self.id2label)}, expected 0, 1, 2, ...")
+        if self.label2id is not None and not isinstance(self.label2id, Mapping):
+            raise ConfigError(f"config: label2id is {self.label2id!r}, expected a map from names to ids")
         if self.id2label is None or self.num_labels not in (None, len(self.id2label)):
             self.id2label = {i: f"LABEL_{i}" for i in range(2 if self.num_labels is None else self.num_labels)}
             self.label2id = None

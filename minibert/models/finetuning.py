@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..ops.losses import IGNORE_INDEX
 from ..ops.xp import Array
 from .base import BertPreTrainedModel, Labels, Logits, sequence_labels, token_labels
-from .batch import Batch, integers, unpack
+from .batch import Batch, as_array, integers, numbers, unpack
 from .bert import Dropout, linear_spec, pooler, pooler_backward
 from .config import BertConfig
 from .heads import NO_DROP, classifier, classifier_backward, classifier_drop
@@ -26,7 +26,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         multi_label_classification      binary cross-entropy; labels (B, C) numbers from 0 to 1
     """
 
-    LOSSES = {
+    LOSSES: ClassVar = {
         "regression": "mean_squared_error",
         "single_label_classification": "cross_entropy",
         "multi_label_classification": "binary_cross_entropy",
@@ -38,20 +38,22 @@ class BertForSequenceClassification(BertPreTrainedModel):
 
     def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
         classes = _classes(self.config)
-        values = np.asarray(labels["labels"])
+        values = as_array("labels", labels["labels"])
         problem = self.config.problem_type
         if problem is None:
-            problem = "regression" if classes == 1 else f"{'single' if values.dtype.kind in 'iu' else 'multi'}_label_classification"
+            several = "single_label" if values.dtype.kind in "iu" else "multi_label"
+            problem = "regression" if classes == 1 else f"{several}_classification"
         if problem == "single_label_classification":
             return {problem: sequence_labels("labels", values, batch, classes)}
-        if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-            raise InputError(f"labels: expected finite numbers for {problem}, got {values.dtype}")
+        if not np.isfinite(numbers("labels", values)).all():
+            raise InputError(f"labels: expected finite numbers for {problem}, got {values[~np.isfinite(values)][0]}")
         if values.shape == (batch.shape[0],) and classes == 1:
             values = values[:, None]
         if values.shape != (batch.shape[0], classes):
             raise InputError(f"labels: expected shape ({batch.shape[0]}, {classes}) for {problem}, got {values.shape}")
-        if problem == "multi_label_classification" and not ((values >= 0) & (values <= 1)).all():
-            raise InputError("labels: expected numbers from 0 to 1 for multi_label_classification")
+        outside = (values < 0) | (values > 1)
+        if problem == "multi_label_classification" and outside.any():
+            raise InputError(f"labels: expected numbers from 0 to 1 for {problem}, got {values[outside][0]}")
         return {problem: values[batch.sequences].astype(self.dtype)}
 
     def _logits(
@@ -87,18 +89,17 @@ class BertForMultipleChoice(BertPreTrainedModel):
 
     def _pack(self, **inputs: Any) -> Batch:
         name = "input_ids" if inputs["input_ids"] is not None else "inputs_embeds"
-        shape = np.shape(inputs[name])
-        if len(shape) != (3 if name == "input_ids" else 4):
-            raise InputError(f"{name}: expected shape (batch, choices, length), got {shape}")
+        shape = as_array(name, inputs[name]).shape
+        if len(shape) != (3 if name == "input_ids" else 4) or not shape[1]:
+            raise InputError(f"{name}: expected shape (batch, choices, length) with choices, got {shape}")
         batch = super()._pack(**{k: v if v is None else _merge_choices(k, v, shape) for k, v in inputs.items()})
         if len(batch.sequences) < batch.shape[0]:
             raise InputError("attention_mask: a choice has no token at all, so it cannot be chosen")
         return batch._replace(choices=shape[1])
 
     def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
-        questions = batch._replace(
-            sequences=np.arange(batch.shape[0] // batch.choices), shape=(batch.shape[0] // batch.choices, batch.shape[1])
-        )
+        count = batch.shape[0] // batch.choices
+        questions = batch._replace(sequences=np.arange(count), shape=(count, batch.shape[1]))
         return {"labels": sequence_labels("labels", labels["labels"], questions, batch.choices)}
 
     def _logits(
@@ -201,7 +202,7 @@ def _classes(config: BertConfig) -> int:
 
 
 def _merge_choices(name: str, values: Any, shape: tuple[int, ...]) -> Array:
-    array = np.asarray(values)
+    array = as_array(name, values)
     if array.shape[:3] != shape[:3]:
         raise InputError(f"{name}: expected shape {shape[:3]} as the input, got {array.shape}")
     return array.reshape(shape[0] * shape[1], *array.shape[2:])

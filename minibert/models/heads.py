@@ -51,11 +51,11 @@ def masked_lm_backward(ops: Any, g: Scope, c: Scope, dlogits: Array, config: Ber
 
 def masked_lm_spec(config: BertConfig) -> list[Param]:
     hidden, vocab = config.hidden_size, config.vocab_size
-    weight, bias = decoder_names(config)
-    spec = [Param(bias, (vocab,), "zeros")]
-    spec += linear_spec("cls.predictions.transform.dense", hidden, hidden)
-    spec += layer_norm_spec("cls.predictions.transform.LayerNorm", hidden)
-    return spec if weight == WORD_EMBEDDINGS else [*spec, Param(weight, (vocab, hidden), "normal")]
+    transform = linear_spec("cls.predictions.transform.dense", hidden, hidden)
+    transform += layer_norm_spec("cls.predictions.transform.LayerNorm", hidden)
+    if config.tie_word_embeddings:
+        return [Param("cls.predictions.bias", (vocab,), "zeros"), *transform]
+    return transform + linear_spec("cls.predictions.decoder", vocab, hidden)
 
 
 def classifier(ops: Any, p: Scope, c: Scope, x: Array, name: str, drop: tuple[float, int]) -> Array:

@@ -19,7 +19,7 @@ class ModelOutput(dict[str, Any]):
         object.__setattr__(self, "_declared", tuple(results))
 
     def __getattr__(self, name: str) -> Any:
-        if name in self._declared:
+        if name in self.__dict__.get("_declared", ()):  # while it is being copied, it has none yet
             return self.get(name)
         raise AttributeError(f"no result {name!r}; there is {', '.join(self)}")
 

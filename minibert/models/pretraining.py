@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..ops.losses import IGNORE_INDEX
 from ..ops.xp import Array
 from .base import BertPreTrainedModel, Labels, Logits, sequence_labels, token_labels
-from .batch import Batch, unpack
+from .batch import Batch, flags, unpack
 from .bert import Dropout, linear_spec, pooler, pooler_backward
 from .config import BertConfig
 from .heads import NO_DROP, classifier, classifier_backward, masked_lm, masked_lm_backward, masked_lm_spec
@@ -117,9 +117,7 @@ class BertForMaskedLM(BertPreTrainedModel):
         where (B, T) true or 1 where logits are wanted; inputs as in the call -> (number of places, V), row-major.
         """
         batch = self.prepare(*args, **inputs).batch
-        asked = np.asarray(where, dtype=bool)
-        if asked.shape != batch.shape:
-            raise InputError(f"where: expected shape {batch.shape} as the input, got {asked.shape}")
+        asked = flags("where", where, batch.shape)
         rows = np.flatnonzero(asked.reshape(-1)[batch.rows])
         if len(rows) != asked.sum():
             raise InputError("where: asks for logits at a place that attention_mask takes out")
