@@ -94,8 +94,9 @@ class Plan:
             np.copyto(block[name], self.source.tensors.read(stored), casting="same_kind")
 
 
-def read_config(directory: Path) -> dict[str, Any]:
-    """config.json, or Google's bert_config.json, as it stands."""
+def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """config.json, or Google's bert_config.json, of a folder, as it stands."""
+    directory = locate(path)
     for name in CONFIG_FILES:
         if (directory / name).is_file():
             return read_json(directory / name)

@@ -167,11 +167,12 @@ class Report(NamedTuple):
 
     def __str__(self) -> str:
         width = max(len("tensor"), *(len(row.name) for row in self.rows))
-        lines = [f"{'tensor':{width}}  {'shape':>14}  {'‖g‖':>9}  {'error':>9}  {'tolerance':>9}  verdict"]
-        for row in self.rows:
-            shape = "×".join(map(str, row.shape)) or "scalar"
-            numbers = f"{row.norm:9.2e}  {row.error:9.2e}  {row.tolerance:9.2e}"
-            lines.append(f"{row.name:{width}}  {shape:>14}  {numbers}  {row.verdict}")
+        shapes = ["×".join(map(str, row.shape)) or "scalar" for row in self.rows]
+        wide = max(len("shape"), *map(len, shapes))
+        lines = [f"{'tensor':{width}} {'shape':>{wide}} {'‖g‖':>7} {'error':>7} {'tolerance':>9} verdict"]
+        for row, shape in zip(self.rows, shapes, strict=True):
+            numbers = f"{row.norm:7.1e} {row.error:7.1e} {row.tolerance:9.1e}"
+            lines.append(f"{row.name:{width}} {shape:>{wide}} {numbers} {row.verdict}")
         return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ Three tests walk this table: values against the plain statement, gradients by co
 reference. An operator without a row fails a test.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -33,8 +34,11 @@ def rng_of(draw):
 
 
 def matrix(draw, *shape):
-    """Normal numbers at a drawn scale, with a mean away from 0. The shape salts the seed, so that two arrays with seed 0
-    are not the same numbers: a cotangent parallel to x̂ would make layer normalisation's true dx vanish."""
+    """Normal numbers at a drawn scale, with a mean away from 0.
+
+    The shape salts the seed, so that two arrays with seed 0 are not the same numbers: a cotangent parallel to x̂ would
+    make layer normalisation's true dx vanish.
+    """
     rng = np.random.default_rng([draw(st.integers(0, 2**32 - 1)), *shape])
     scale = draw(scales)
     return scale * (rng.standard_normal(shape) + 0.5 * rng.standard_normal())
@@ -164,7 +168,7 @@ def naive_attention(qkv, cu_seqlens, num_heads, causal, rate, key):
     q, k, v = qkv.reshape(n, 3, num_heads, size).transpose(1, 2, 0, 3)
     context = np.zeros((n, num_heads, size))
     element = 0
-    for start, end in zip(cu_seqlens, cu_seqlens[1:], strict=False):
+    for start, end in itertools.pairwise(cu_seqlens):
         keep = ops.dropout(np.ones(num_heads * (end - start) ** 2), rate, key, element)[0].reshape(num_heads, -1)
         element += keep.size
         for head in range(num_heads):

@@ -4,9 +4,10 @@ import json
 
 import minibert as mb
 
-WORDS = (
-    "[PAD] [UNK] [CLS] [SEP] [MASK] the a cat dog mat sat on ##s ##ed un ##aff ##able . , ! ? ' it i you is was run ##ning"
-).split()
+WORDS = """
+    [PAD] [UNK] [CLS] [SEP] [MASK] the a cat dog mat sat on ##s ##ed un ##aff ##able . , ! ? ' it i you is was run
+    ##ning
+""".split()  # noqa: SIM905
 
 
 def tiny_folder(folder, **config):

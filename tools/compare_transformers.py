@@ -11,7 +11,8 @@ files       what minibert saves, transformers loads, and the other way round, on
 Prints max|Δ| of all results, hidden states and attentions at real tokens, and the worst ‖Δ‖ of a gradient in units of
 what is allowed, 1e-11·‖g‖ + 1e-13·‖G‖. Exits with 1 if a promise is broken: 5e-6, 1e-12 and 1. Both sides compute in
 the dtype of the column; the last two columns are how far each side's float32 is from transformers' float64, the noise
-that float32 itself has: where theirs is above 5e-6, as on a masked LM's logits, nobody can be as close to them.
+that float32 itself has. Where theirs is above 5e-6, as on a masked LM's logits, nobody can be as close to them; what is
+asked of float32 there is to be no further from the truth than they are.
 Needs the extra `oracle`.
 """
 
@@ -201,7 +202,8 @@ def table(title: str, make: Make, inputs_of: Callable[[str], dict[str, np.ndarra
         ratio = gradient_error(theirs, ours_like(theirs, name, "float64"), inputs, labels)
         numbers = (errors["float32"], errors["float64"], ratio, noise, their_noise)
         print(f"| {name} | {' | '.join(f'{x:.1e}' for x in numbers)} |", flush=True)
-        good &= ratio <= 1 and all(errors[str(d)] <= allowed for d, allowed in tolerances.FORWARD.items())
+        close = errors["float32"] <= tolerances.FORWARD[np.dtype(np.float32)] or noise <= their_noise
+        good &= close and errors["float64"] <= tolerances.FORWARD[np.dtype(np.float64)] and ratio <= 1
     return good
 
 

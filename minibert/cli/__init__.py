@@ -104,7 +104,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     check = _verb(verbs, "gradcheck", "prove every gradient of a model against the complex step", model_needed=False)
     check.add_argument("--layers", type=_positive, default=2, metavar="N", help="of the model made here (default 2)")
-    check.add_argument("--std", type=float, default=0.15, help="spread of its weights (default 0.15; BERT starts at 0.02)")
+    check.add_argument(
+        "--std", type=float, default=0.15, help="spread of its weights (default 0.15; BERT starts at 0.02)"
+    )
     check.add_argument("--dropout-seed", type=int, metavar="N", help="check with dropout on")
     check.add_argument("--seed", type=int, default=0, help="of weights, input and directions (default 0)")
     check.add_argument("--json", action="store_true", help="print JSON")

@@ -1,19 +1,20 @@
-"""minibert gradcheck: every tensor of a model against the complex step, and the exact identities. Status 1 if one fails."""
+"""minibert gradcheck: every tensor of a model against the complex step, and the exact identities. 1 if one fails."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
+import re
 import sys
 from typing import Any
 
 from ..checkpoint import canonical, open_pretrained
 from ..gradcheck import Report
-from ..lab.check import TINY, as_float64, compare, gradients, references, scale_weights, specimen
+from ..lab.check import TINY, compare, gradients, references, scale_weights, specimen
 from ..lab.identities import check_identities
 from ..models.base import BertPreTrainedModel
-from ..models.encoder import BertModel
+from ..models.encoder import BertEncoder, BertModel
 from ..models.pretraining import BertForPreTraining
 from .inputs import UsageError
 
@@ -32,15 +33,13 @@ def run(args: Any) -> int:
         sections = {"tensors": tensors, "identities": identities}
         print(json.dumps({"ok": ok, **{k: [_plain(row) for row in v.rows] for k, v in sections.items()}}))
         return 0 if ok else 1
-    print(tensors)
+    print(_table(tensors, "gradients"))
     if identities.rows:
-        print(f"\nexact identities (error: what is left of 0)\n{identities}")
+        print(f"\n{_table(identities, 'exact identities: the error is what is left of 0')}")
     worst = tensors.closest
     failed = sum(not row.ok for row in (*tensors.rows, *identities.rows))
-    print(
-        f"\n{len(tensors.rows)} gradients and {len(identities.rows)} identities checked, {failed} wrong; "
-        f"closest to its tolerance: {worst.name} at {worst.margin:.1e} of it"
-    )
+    print(f"\n{len(tensors.rows)} gradients and {len(identities.rows)} identities checked, {failed} wrong")
+    print(f"closest to its tolerance, at {worst.margin:.1e} of it:\n{worst.name}")
     return 0 if ok else 1
 
 
@@ -53,8 +52,26 @@ def _model(args: Any) -> BertPreTrainedModel:
         scale_weights(model, args.std, args.seed)
         return model
     names = {canonical(name) for name in open_pretrained(args.model).tensors.tensors}
-    whole = {"cls.predictions.transform.dense.weight", "cls.seq_relationship.weight"} <= names
-    return as_float64((BertForPreTraining if whole else BertModel).from_pretrained(args.model))
+    cls: type[BertPreTrainedModel] = BertEncoder
+    if "bert.pooler.dense.weight" in names:
+        heads = {"cls.predictions.transform.dense.weight", "cls.seq_relationship.weight"}
+        cls = BertForPreTraining if heads <= names else BertModel
+    return cls.from_pretrained(args.model, dtype="float64")
+
+
+def _table(report: Report, title: str) -> str:
+    """The rows under the name of their module, which leaves them room on a terminal of 80 columns."""
+    module_of = re.compile(r"((?:bert\.)?(?:encoder\.layer\.\d+|embeddings|pooler)|cls\.\w+)\.")
+    modules = [module_of.match(row.name) for row in report.rows]
+    names = [row.name.removeprefix(match[0] if match else "") for row, match in zip(report.rows, modules, strict=True)]
+    short = Report(tuple(row._replace(name=f"  {name}") for row, name in zip(report.rows, names, strict=True)))
+    head, *lines = str(short).split("\n")
+    result, last = [title, head], ""
+    for line, match in zip(lines, modules, strict=True):
+        module = match[1] if match else ""
+        result += [module, line] if module != last else [line]
+        last = module
+    return "\n".join(result)
 
 
 def _plain(row: Any) -> dict[str, Any]:

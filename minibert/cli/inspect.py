@@ -20,7 +20,9 @@ def run(args: Any) -> None:
     if args.json:
         listed = [{"name": k, "dtype": i.dtype, "shape": list(i.shape), "bytes": i.nbytes} for k, i in tensors.items()]
         folder = str(source.directory)
-        print(json.dumps({"path": folder, "config": source.config, "numbers": numbers, "bytes": size, "tensors": listed}))
+        print(
+            json.dumps({"path": folder, "config": source.config, "numbers": numbers, "bytes": size, "tensors": listed})
+        )
         return
     print(source.directory)
     print(

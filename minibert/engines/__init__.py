@@ -1,7 +1,7 @@
 """Engines: the operators of minibert.ops, as they are or made fast. An engine is an object with the operators' names.
 
-    reference   the plain functions of minibert.ops
-    auto        the fastest one that works here; today that is the reference
+reference   the plain functions of minibert.ops
+auto        the fastest one that works here; today that is the reference
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from ..errors import InputError
 from ..gradcheck import STEP, TOLERANCES, Report, judge, total_norm
 from ..models.base import BertPreTrainedModel, Prepared
 from ..models.config import BertConfig
-from ..models.encoder import BertModel
-from ..models.parameters import Block, Keep
+from ..models.encoder import BertEncoder
+from ..models.parameters import Keep
 from ..models.pretraining import BertForPreTraining
 from ..ops.xp import Array
 
@@ -90,14 +90,6 @@ def check_model(
     return compare(gradients(model, prepared, dropout_seed=dropout_seed), refs)
 
 
-def as_float64(model: BertPreTrainedModel) -> BertPreTrainedModel:
-    """The same model with its weights in float64."""
-    twin = type(model).__new__(type(model))
-    twin.__dict__.update(model.__dict__, dtype=np.dtype(np.float64))
-    twin.parameters = Block(model.parameters.spec, np.float64, model.parameters.flat.astype(np.float64))
-    return twin
-
-
 def scale_weights(model: BertPreTrainedModel, std: float, seed: int = 0) -> None:
     """Redraw everything, gains and biases too: at BERT's own initial scale (0.02) errors in attention hide, and with
     gains of 1 and biases of 0 so do others."""
@@ -110,7 +102,7 @@ def scale_weights(model: BertPreTrainedModel, std: float, seed: int = 0) -> None
 def specimen(model: BertPreTrainedModel, seed: int = 0, length: int = 12) -> Prepared:
     """A batch that has what trips backward passes: uneven lengths, repeated tokens, unlabelled rows, two segments.
 
-    For BertForPreTraining, and for BertModel, which gets random cotangents in place of labels.
+    For BertForPreTraining, and for BertModel and BertEncoder, which get random cotangents in place of labels.
     """
     rng = np.random.default_rng(seed)
     length = min(length, model.config.max_position_embeddings)
@@ -121,16 +113,13 @@ def specimen(model: BertPreTrainedModel, seed: int = 0, length: int = 12) -> Pre
     mask[2, length // 3 : length // 2] = 0  # a hole
     segments = (np.arange(length) >= length // 2) * np.ones_like(ids) % model.config.type_vocab_size
     inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
-    if isinstance(model, BertModel):
+    if isinstance(model, BertEncoder):
         batch = model.prepare(**inputs).batch
         hidden = model.config.hidden_size
-        cotangents = {
-            "last_hidden_state": rng.standard_normal((*ids.shape, hidden)),
-            "pooler_output": rng.standard_normal((3, hidden)),
-        }
+        cotangents = {name: rng.standard_normal((*axes, hidden)) for name, (axes, _) in model.places(batch).items()}
         return Prepared(batch, model.pack_cotangents(cotangents, batch))
     if isinstance(model, BertForPreTraining):
         labels = np.where(rng.random(ids.shape) < 0.4, rng.integers(0, model.config.vocab_size, ids.shape), -100)
         labels[0, 1] = ids[0, 2]
         return model.prepare(**inputs, labels=labels, next_sentence_label=[1, -100, 0])
-    raise InputError(f"specimen: expected a BertModel or BertForPreTraining, got {type(model).__name__}")
+    raise InputError(f"specimen: expected a BertEncoder, BertModel or BertForPreTraining, got {type(model).__name__}")

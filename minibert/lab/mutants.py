@@ -40,6 +40,10 @@ MUTANTS = (
         "layer norm: gain gradient without x̂", "add_layer_norm_backward",
         "return dx, dx, dgamma, dbeta", "return dx, dx, dbeta, dbeta", 2,
     ),
+    Mutant(
+        "layer norm of the embeddings: mean term missing", "layer_norm_backward",
+        "projection = dxhat.mean(axis=-1, keepdims=True) +", "projection =", 1,
+    ),
     Mutant("layer norm: gain left out of dx̂", "layer_norm_backward", "dxhat = dy * gamma", "dxhat = dy * 1"),
     Mutant(
         "gelu: derivative of the tanh form", "gelu_backward", "return dy * (cdf + x * density)",

@@ -1,22 +1,20 @@
-"""What the eight model classes share: parameters by name, the call, the gradients, loading and saving."""
+"""A model as a function: the call, the loss and its gradients, shared by all classes."""
 
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from .. import checkpoint, engines
-from ..errors import InputError, LoadError
+from ..errors import InputError
 from ..ops.xp import Array
-from .batch import Batch, as_array, integers, pack, unpack
-from .bert import Dropout, bert, bert_backward, bert_spec
-from .config import BertConfig
+from .batch import Batch, pack, unpack
+from .bert import Dropout, bert, bert_backward
 from .output import ModelOutput
-from .parameters import Block, Keep, Param, Scope, initialise
+from .parameters import Block, Keep, Scope
+from .stored import StoredModel
 
 Labels = dict[str, Array]
 Logits = dict[str, Array]
@@ -29,49 +27,24 @@ class Prepared(NamedTuple):
     labels: Labels
 
 
-class BertPreTrainedModel:
+class BertPreTrainedModel(StoredModel):
     """A BERT encoder with a head. Subclasses say what the head has (`head_spec`) and what it does:
 
-        _logits, _logits_backward     hidden states (N, H) -> packed logits, and back
-        _loss, _loss_backward         logits and labels -> scalar, and back
-        _present                      packed logits -> what the user sees, (B, ...) arrays
-
-    Parameters
-    ----------
-    config    a BertConfig
-    seed      of the fresh weights: normal with standard deviation initializer_range, truncated at two of them; biases
-              0, gains 1
-    dtype     "float32" or "float64"; everything is computed in it
-    engine    who computes the operators: "auto" or "reference"
+    _check_labels                 the user's labels -> packed labels
+    _logits, _logits_backward     hidden states (N, H) -> packed logits, and back
+    _loss, _loss_backward         logits and labels -> scalar, and back
+    _present                      packed logits -> what the user sees, (B, ...) arrays
     """
 
-    body: ClassVar[str] = "bert"  # the encoder's place among the names
-    pooled: ClassVar[bool] = True  # is there a pooler?
     label_names: ClassVar[tuple[str, ...]] = ("labels",)
 
-    def __init__(
-        self, config: BertConfig | None = None, *, seed: int = 0, dtype: Any = "float32", engine: str = "auto"
-    ) -> None:
-        self.config = BertConfig() if config is None else config
-        self.ops = engines.get(engine)
-        self.dtype = _float_dtype(dtype)
-        self.parameters = Block(self.spec(self.config), self.dtype)
-        self.load_report: checkpoint.LoadReport | None = None
-        initialise(self.parameters, self.config.initializer_range, np.random.default_rng(seed))
-
     # ---- what subclasses define -------------------------------------------------------------------------------------
-
-    @classmethod
-    def head_spec(cls, config: BertConfig) -> list[Param]:
-        return []
 
     def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
         """User's labels -> packed labels; raises InputError."""
         raise NotImplementedError
 
-    def _logits(
-        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
-    ) -> Logits:
+    def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         raise NotImplementedError
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
@@ -103,8 +76,8 @@ class BertPreTrainedModel:
         position_ids: Any = None,
         inputs_embeds: Any = None,
         *,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         return_dict: bool = True,
         **labels: Any,
     ) -> Any:
@@ -115,11 +88,13 @@ class BertPreTrainedModel:
 
         Padding is never computed: at masked places every result is 0, where Hugging Face returns the states of padding
         tokens that nobody reads. hidden_states is a tuple of L + 1 arrays (B, T, H), attentions one of L arrays
-        (B, A, T, T), probabilities before dropout.
+        (B, A, T, T), probabilities before dropout; None leaves it to the config whether they are returned.
         """
-        batch, checked = self.prepare(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **labels
-        )
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        batch, checked = self.prepare(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **labels)
         keep = [".hidden"] * output_hidden_states + ["attention.self"] * output_attentions
         c = Scope(Keep(*keep))
         p = Scope(self.parameters)
@@ -235,114 +210,11 @@ class BertPreTrainedModel:
         for i in range(self.config.num_hidden_layers):
             full = np.zeros((batch.shape[0], self.config.num_attention_heads, length, length), dtype=self.dtype)
             probs = self.ops.attention_probs(c.at(self.body)[f"encoder.layer.{i}.attention.self"])
-            for b, start, end, one in zip(
-                batch.sequences, batch.cu_seqlens, batch.cu_seqlens[1:], probs, strict=False
-            ):
+            for b, start, end, one in zip(batch.sequences, batch.cu_seqlens, batch.cu_seqlens[1:], probs, strict=False):
                 places = batch.rows[start:end] % length
                 full[b][:, places[:, None], places] = one
             result.append(full)
         return tuple(result)
-
-    # ---- parameters -------------------------------------------------------------------------------------------------
-
-    @classmethod
-    def spec(cls, config: BertConfig) -> list[Param]:
-        """Every tensor of the model, named and ordered as in Hugging Face's class; a tied decoder is not repeated."""
-        return bert_spec(config, cls.body, cls.pooled) + cls.head_spec(config)
-
-    def num_parameters(self) -> int:
-        """Numbers to be learned; tied tensors count once."""
-        return int(self.parameters.flat.size)
-
-    def state_dict(self) -> dict[str, Array]:
-        """{name: array}; the arrays are views of the model's own parameters, so writing into them changes the model."""
-        return dict(self.parameters)
-
-    def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
-        """Copy arrays in. LoadError lists every missing, unexpected and misshapen name; then nothing was changed."""
-        missing = [p.name for p in self.parameters.spec if p.name not in arrays]
-        known = set(self.parameters)
-        unexpected = [name for name in arrays if name not in known]
-        misshapen = [
-            f"{p.name} {problem}"
-            for p in self.parameters.spec
-            if p.name in arrays and (problem := _misfit(arrays[p.name], p.shape))
-        ]
-        problems = [
-            f"{what}: {', '.join(names)}"
-            for what, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
-            if names
-        ]
-        if problems:
-            raise LoadError("state_dict does not fit the model; " + "; ".join(problems))
-        for name, own in self.parameters.items():
-            own[...] = arrays[name]
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        dtype: Any = "float32",
-        engine: str = "auto",
-        strict: bool = True,
-        seed: int = 0,
-        **overrides: Any,
-    ) -> Self:
-        """A published checkpoint: a folder with config.json and model.safetensors, or pkg:NAME/sub/dir.
-
-        overrides are config values (num_labels=3, hidden_dropout_prob=0.2). Everything that is missing, unexpected or
-        misshapen is reported at once, as a LoadError before anything is allocated. With strict=False missing tensors
-        get fresh weights (from `seed`) and unexpected ones are left out; both are said in a warning. Giving num_labels
-        or id2label asks for a new classifier in the same way, if the checkpoint has none.
-        The report stays on the model as `load_report`.
-        """
-        engines.get(engine)
-        dtype = _float_dtype(dtype)
-        source = checkpoint.open_pretrained(path)
-        config = BertConfig.from_dict(checkpoint.merge_config(source.config, overrides))
-        fresh_head = {p.name for p in cls.head_spec(config)} if {"num_labels", "id2label"} & set(overrides) else set()
-        plan = checkpoint.plan(source, cls.spec(config), config.tie_word_embeddings, strict, optional=fresh_head)
-        model = cls.__new__(cls)
-        model.config, model.ops, model.dtype = config, engines.get(engine), dtype
-        model.parameters = Block(cls.spec(config), dtype)
-        model.load_report = plan.report
-        plan.read_into(model.parameters)
-        if plan.report.missing:
-            rng = np.random.default_rng(seed)
-            initialise(model.parameters, config.initializer_range, rng, only=set(plan.report.missing))
-        return model
-
-    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
-        """Write config.json and model.safetensors so that `transformers` and `from_pretrained` load them back."""
-        config = {**self.config.to_dict(), "architectures": [type(self).__name__], "dtype": str(self.dtype)}
-        checkpoint.save_pretrained(directory, config, self.parameters)
-
-    def __repr__(self) -> str:
-        c = self.config
-        return (
-            f"{type(self).__name__}({c.num_hidden_layers} layers, hidden {c.hidden_size}, "
-            f"{c.num_attention_heads} heads, vocabulary {c.vocab_size}; {self.num_parameters():,} parameters, "
-            f"{self.dtype})"
-        )
-
-
-def sequence_labels(name: str, values: Any, batch: Batch, classes: int) -> Array:
-    """(B,) class labels -> those of the sequences that have a token."""
-    labels = integers(name, values, 0, classes, f"the {classes} classes", ignore=-100)
-    if labels.shape != (batch.shape[0],):
-        raise InputError(f"{name}: expected shape ({batch.shape[0]},), one label a sequence, got {labels.shape}")
-    return labels[batch.sequences]
-
-
-def token_labels(name: str, values: Any, batch: Batch, classes: int) -> Array:
-    """(B, T) labels -> (N,), those of the real tokens. What stands at masked places is never looked at."""
-    labels = as_array(name, values)
-    if labels.shape != batch.shape:
-        raise InputError(f"{name}: expected shape {batch.shape} as the input, got {labels.shape}")
-    real = unpack(np.ones(len(batch.rows), bool), batch.rows, batch.shape)
-    labels = integers(name, labels, 0, classes, f"the {classes} classes", ignore=-100, where=real)
-    return labels.reshape(-1)[batch.rows]
 
 
 def _seed(seed: Any) -> int | None:
@@ -351,23 +223,3 @@ def _seed(seed: Any) -> int | None:
         return None if seed is None else operator.index(seed)
     except TypeError:
         raise InputError(f"dropout_seed: expected an integer or None, got {seed!r}") from None
-
-
-def _misfit(values: Any, shape: tuple[int, ...]) -> str:
-    """What keeps values from being copied into an array of that shape; empty if nothing."""
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        return f"has rows of different lengths, expected shape {shape}"
-    fits = array.shape == shape and array.dtype.kind in "iuf"
-    return "" if fits else f"has shape {array.shape} of {array.dtype}, expected {shape} of numbers"
-
-
-def _float_dtype(dtype: Any) -> np.dtype[Any]:
-    try:
-        result = np.dtype("V" if dtype is None else dtype)  # NumPy takes None for float64
-    except (TypeError, ValueError):
-        raise InputError(f"dtype: expected float32 or float64, got {dtype!r}") from None
-    if result not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise InputError(f"dtype: expected float32 or float64, got {dtype!r}", "half precision files load into float32")
-    return result

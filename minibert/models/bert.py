@@ -73,9 +73,7 @@ def embeddings_backward(ops: Any, g: Scope, c: Scope, dx: Array) -> Array:
     return dx
 
 
-def layer(
-    ops: Any, p: Scope, c: Scope, x: Array, cu_seqlens: Array, config: BertConfig, drop: Dropout
-) -> Array:
+def layer(ops: Any, p: Scope, c: Scope, x: Array, cu_seqlens: Array, config: BertConfig, drop: Dropout) -> Array:
     """h = LN(x + drop(attention(x W_qkv) W_O))        y = LN(h + drop(act(h W₁) W₂))"""
     eps, rate = config.layer_norm_eps, config.hidden_dropout_prob
     qkv, c["attention.self.qkv"] = ops.linear(x, *p("attention.self.qkv"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -36,7 +37,7 @@ _SIZES = {
     "type_vocab_size": 2**16,
 }
 _RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-_FLAGS = ("tie_word_embeddings", "is_decoder", "add_cross_attention")
+_FLAGS = ("tie_word_embeddings", "is_decoder", "add_cross_attention", "output_hidden_states", "output_attentions")
 
 
 @dataclass
@@ -72,6 +73,8 @@ class BertConfig:
     num_labels: int | None = None
     id2label: dict[int, str] | None = None
     label2id: dict[str, int] | None = None
+    output_hidden_states: bool = False
+    output_attentions: bool = False
     model_type: str = "bert"
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -144,6 +147,13 @@ class BertConfig:
         self.num_labels = len(self.id2label)
         if self.label2id is None:
             self.label2id = {name: i for i, name in self.id2label.items()}
+
+    @classmethod
+    def from_pretrained(cls, path: str | os.PathLike[str], **overrides: Any) -> BertConfig:
+        """From the config.json of a model folder, with values of one's own on top."""
+        from .. import checkpoint  # it asks for this class in turn
+
+        return cls.from_dict(checkpoint.merge_config(checkpoint.read_config(path), overrides))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BertConfig:

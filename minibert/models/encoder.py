@@ -25,19 +25,17 @@ class BertEncoder(BertPreTrainedModel):
     pooled = False
     label_names = ()
 
-    def _logits(
-        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
-    ) -> Logits:
+    def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         return {"last_hidden_state": x}
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
         return dlogits["last_hidden_state"]
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
-        places = self._places(batch)
+        places = self.places(batch)
         return {name: unpack(x, places[name][1], places[name][0]) for name, x in logits.items()}
 
-    def _places(self, batch: Batch) -> dict[str, tuple[tuple[int, ...], Array]]:
+    def places(self, batch: Batch) -> dict[str, tuple[tuple[int, ...], Array]]:
         """For each result the axes before the last, and which of their places the packed rows belong to."""
         return {"last_hidden_state": (batch.shape, batch.rows)}
 
@@ -67,7 +65,7 @@ class BertEncoder(BertPreTrainedModel):
 
     def pack_cotangents(self, cotangents: dict[str, Any], batch: Batch) -> Labels:
         """Cotangents of the padded results -> of the packed ones; zeros for a result that has none."""
-        places = self._places(batch)
+        places = self.places(batch)
         if not cotangents or set(cotangents) - set(places):
             raise InputError(f"cotangents: expected {' or '.join(places)}, got {', '.join(cotangents) or 'nothing'}")
         packed: Labels = {}
@@ -88,9 +86,7 @@ class BertModel(BertEncoder):
 
     pooled = True
 
-    def _logits(
-        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
-    ) -> Logits:
+    def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         pooled = pooler(self.ops, p.at("pooler"), c.at("pooler"), x, batch.cu_seqlens)
         return {"last_hidden_state": x, "pooler_output": pooled}
 
@@ -98,5 +94,5 @@ class BertModel(BertEncoder):
         dpooled = pooler_backward(self.ops, g.at("pooler"), c.at("pooler"), dlogits["pooler_output"])
         return dlogits["last_hidden_state"] + dpooled
 
-    def _places(self, batch: Batch) -> dict[str, tuple[tuple[int, ...], Array]]:
-        return {**super()._places(batch), "pooler_output": (batch.shape[:1], batch.sequences)}
+    def places(self, batch: Batch) -> dict[str, tuple[tuple[int, ...], Array]]:
+        return {**super().places(batch), "pooler_output": (batch.shape[:1], batch.sequences)}

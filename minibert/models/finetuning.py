@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import InputError
-from ..ops.losses import IGNORE_INDEX
 from ..ops.xp import Array
-from .base import BertPreTrainedModel, Labels, Logits, sequence_labels, token_labels
-from .batch import Batch, as_array, integers, numbers, unpack
+from .base import BertPreTrainedModel, Labels, Logits
+from .batch import Batch, as_array, numbers, unpack
 from .bert import Dropout, linear_spec, pooler, pooler_backward
 from .config import BertConfig
 from .heads import NO_DROP, classifier, classifier_backward, classifier_drop
+from .labels import position_labels, sequence_labels, token_labels
 from .parameters import Param, Scope
 
 
@@ -56,9 +56,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
             raise InputError(f"labels: expected numbers from 0 to 1 for {problem}, got {values[outside][0]}")
         return {problem: values[batch.sequences].astype(self.dtype)}
 
-    def _logits(
-        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
-    ) -> Logits:
+    def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         pooled = pooler(self.ops, p.at("bert.pooler"), c.at("bert.pooler"), x, batch.cu_seqlens)
         return {"logits": classifier(self.ops, p, c, pooled, "classifier", classifier_drop(self.config, drop))}
 
@@ -102,9 +100,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         questions = batch._replace(sequences=np.arange(count), shape=(count, batch.shape[1]))
         return {"labels": sequence_labels("labels", labels["labels"], questions, batch.choices)}
 
-    def _logits(
-        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
-    ) -> Logits:
+    def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         pooled = pooler(self.ops, p.at("bert.pooler"), c.at("bert.pooler"), x, batch.cu_seqlens)
         scores = classifier(self.ops, p, c, pooled, "classifier", classifier_drop(self.config, drop))
         return {"logits": scores.reshape(-1, batch.choices)}
@@ -136,9 +132,7 @@ class BertForTokenClassification(BertPreTrainedModel):
     def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
         return {"labels": token_labels("labels", labels["labels"], batch, _classes(self.config))}
 
-    def _logits(
-        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
-    ) -> Logits:
+    def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         return {"logits": classifier(self.ops, p, c, x, "classifier", classifier_drop(self.config, drop))}
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
@@ -171,11 +165,9 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         return linear_spec("qa_outputs", 2, config.hidden_size)
 
     def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
-        return {name: _positions(name, labels[name], batch) for name in self.label_names}
+        return {name: position_labels(name, labels[name], batch) for name in self.label_names}
 
-    def _logits(
-        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
-    ) -> Logits:
+    def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         return {"logits": classifier(self.ops, p, c, x, "qa_outputs", NO_DROP)}
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
@@ -206,22 +198,3 @@ def _merge_choices(name: str, values: Any, shape: tuple[int, ...]) -> Array:
     if array.shape[:3] != shape[:3]:
         raise InputError(f"{name}: expected shape {shape[:3]} as the input, got {array.shape}")
     return array.reshape(shape[0] * shape[1], *array.shape[2:])
-
-
-def _positions(name: str, values: Any, batch: Batch) -> Array:
-    """Places in the padded row -> places among the row's real tokens; IGNORE_INDEX for those beyond the row."""
-    length = batch.shape[1]
-    places = integers(name, values, 0, np.iinfo(np.int64).max, "the row", ignore=IGNORE_INDEX)
-    if places.shape == (batch.shape[0], 1):
-        places = places[:, 0]
-    if places.shape != (batch.shape[0],):
-        raise InputError(f"{name}: expected shape ({batch.shape[0]},), one place a row, got {places.shape}")
-    result = np.full(len(batch.sequences), IGNORE_INDEX)
-    for i, b in enumerate(batch.sequences):
-        if 0 <= places[b] < length:
-            columns = batch.rows[batch.cu_seqlens[i] : batch.cu_seqlens[i + 1]] - b * length
-            found = np.flatnonzero(columns == places[b])
-            if not len(found):
-                raise InputError(f"{name}[{b}] is {places[b]}, a place that attention_mask takes out")
-            result[i] = found[0]
-    return result

@@ -100,9 +100,9 @@ def _truncated_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array
 class Scope:
     """A store of named things seen from inside a module: names are relative to a dotted prefix.
 
-        p = Scope(parameters).at("encoder.layer.0")
-        weight, bias = p("output.dense")            # the arrays encoder.layer.0.output.dense.weight and .bias
-        c["attention.self"] = cache                 # files under encoder.layer.0.attention.self
+    p = Scope(parameters).at("encoder.layer.0")
+    weight, bias = p("output.dense")            # the arrays encoder.layer.0.output.dense.weight and .bias
+    c["attention.self"] = cache                 # files under encoder.layer.0.attention.self
     """
 
     def __init__(self, store: Any, prefix: str = "") -> None:

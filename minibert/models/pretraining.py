@@ -9,11 +9,12 @@ import numpy as np
 from ..errors import InputError
 from ..ops.losses import IGNORE_INDEX
 from ..ops.xp import Array
-from .base import BertPreTrainedModel, Labels, Logits, sequence_labels, token_labels
+from .base import BertPreTrainedModel, Labels, Logits
 from .batch import Batch, flags, unpack
 from .bert import Dropout, linear_spec, pooler, pooler_backward
 from .config import BertConfig
 from .heads import NO_DROP, classifier, classifier_backward, masked_lm, masked_lm_backward, masked_lm_spec
+from .labels import sequence_labels, token_labels
 from .parameters import Keep, Param, Scope
 
 NSP = "cls.seq_relationship"
@@ -41,9 +42,7 @@ class BertForPreTraining(BertPreTrainedModel):
     def _wanted_rows(self, labels: Labels) -> Array | None:
         return np.flatnonzero(labels["labels"] != IGNORE_INDEX)
 
-    def _logits(
-        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
-    ) -> Logits:
+    def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         pooled = pooler(self.ops, p.at("bert.pooler"), c.at("bert.pooler"), x, batch.cu_seqlens)
         rows = np.arange(x.shape[0]) if rows is None else rows
         return {
@@ -92,9 +91,7 @@ class BertForMaskedLM(BertPreTrainedModel):
     def _wanted_rows(self, labels: Labels) -> Array | None:
         return np.flatnonzero(labels["labels"] != IGNORE_INDEX)
 
-    def _logits(
-        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
-    ) -> Logits:
+    def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         rows = np.arange(x.shape[0]) if rows is None else rows
         return {"logits": masked_lm(self.ops, p, c, x, rows, self.config)}
 
@@ -135,9 +132,7 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
     def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
         return {"labels": sequence_labels("labels", labels["labels"], batch, 2)}
 
-    def _logits(
-        self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None
-    ) -> Logits:
+    def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         pooled = pooler(self.ops, p.at("bert.pooler"), c.at("bert.pooler"), x, batch.cu_seqlens)
         return {"logits": classifier(self.ops, p, c, pooled, NSP, NO_DROP)}
 

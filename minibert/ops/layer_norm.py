@@ -52,10 +52,8 @@ def layer_norm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array,
     return dx, (dy * xhat).sum(axis=0), dy.sum(axis=0)
 
 
-def add_layer_norm(
-    x: Array, residual: Array, gamma: Array, beta: Array, eps: float
-) -> tuple[Array, LayerNormCache]:
-    """"Add & Norm", one box in Figure 1 of Vaswani et al. 2017:  y = LN(x + residual).
+def add_layer_norm(x: Array, residual: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, LayerNormCache]:
+    """ "Add & Norm", one box in Figure 1 of Vaswani et al. 2017:  y = LN(x + residual).
 
     x (N, H), residual (N, H), gamma (H,), beta (H,) -> y (N, H)
     """

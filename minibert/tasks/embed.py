@@ -160,7 +160,9 @@ def _modules(folder: Path) -> dict[str, str]:
             raise LoadError(f'{path}: expected entries with "type" and "path", got {entry!r}')
         kind, place = str(entry["type"]).rpartition(".")[2], entry["path"]
         if kind not in ("Transformer", "Pooling", "Normalize"):
-            raise LoadError(f"{path}: module {entry['type']} is not implemented; there are Transformer, Pooling, Normalize")
+            raise LoadError(
+                f"{path}: module {entry['type']} is not implemented; there are Transformer, Pooling, Normalize"
+            )
         if not isinstance(place, str) or Path(place).name != place or place == "..":
             raise LoadError(f"{path}: expected the name of a sub-folder as path of {kind}, got {place!r}")
         modules[kind] = place

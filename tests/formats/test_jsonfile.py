@@ -86,6 +86,6 @@ def test_a_list_is_read_as_a_list_and_nothing_else(tmp_path):
     path.write_text('{"a": 1}')
     with pytest.raises(LoadError, match="expected a JSON array"):
         read_json_list(path)
+    path.write_text('[{"a": 1, "a": 2}]')
     with pytest.raises(LoadError, match="duplicate key"):
-        path.write_text('[{"a": 1, "a": 2}]')
         read_json_list(path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minibert.errors import InputError
-from minibert.lab.check import TINY, as_float64, check_model, compare, gradients, references, scale_weights, specimen
+from minibert.lab.check import TINY, check_model, compare, gradients, references, scale_weights, specimen
 from minibert.models.base import Prepared
 from minibert.models.encoder import BertModel
 from minibert.models.finetuning import BertForTokenClassification
@@ -131,7 +131,7 @@ def test_float32_models_are_refused_and_can_be_converted():
     model = model_at(0.15, dtype="float32")
     with pytest.raises(InputError, match='need dtype="float64", the model has float32'):
         check_model(model, specimen(model))
-    twin = as_float64(model)
+    twin = model.astype("float64")
     assert passes(check_model(twin, specimen(twin)))
     np.testing.assert_array_equal(twin.parameters.flat, model.parameters.flat)
     assert model.dtype == np.float32
@@ -149,5 +149,8 @@ def test_specimens_have_what_trips_backward_passes():
 
 
 def test_models_without_a_specimen_are_refused_by_name():
-    with pytest.raises(InputError, match="expected a BertModel or BertForPreTraining, got BertForTokenClassification"):
+    expected = "expected a BertEncoder, BertModel or BertForPreTraining, got BertForTokenClassification"
+    with pytest.raises(InputError, match=expected):
+        InputError, match="expected a BertEncoder, BertModel or BertForPreTraining, got BertForTokenClassification"
+    ):
         specimen(BertForTokenClassification(TINY))

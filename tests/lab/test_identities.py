@@ -1,6 +1,7 @@
 """What must hold exactly for the gradients of any BERT: it does, and each identity can fail."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -15,19 +16,20 @@ from tests.tolerances import IDENTITY
 
 LAYERS = 4
 KINDS = {
-    "embeddings shift": "Σ features bert.embeddings",
-    "sublayer shift": "Σ features bert.encoder",
-    "key bias": "key.bias = 0",
+    "embeddings shift": r"bert\.embeddings\..*Σ features",
+    "sublayer shift": r"bert\.encoder\..*Σ features",
+    "key bias": r"key\.bias = 0",
     "query-key scale": "query-key scale",
     "value-output scale": "value-output scale",
-    "value bias": "value.bias = W_Oᵀ·g",
-    "logit shift": "Σ cls.predictions",
-    "decoder": "LayerNorm.bias = Eᵀ·g",
+    "value bias": r"value\.bias = W_Oᵀ·g",
+    "logit shift": r"cls\.predictions\.bias, Σ",
+    "decoder": r"LayerNorm\.bias = Eᵀ·g",
 }
-"""Kind of identity -> what the names of its rows have in common."""
+"""Kind of identity -> what the names of its rows have in common, as a regular expression."""
 
 VIOLATED = {
     "layer norm: mean term missing": {"sublayer shift"},
+    "layer norm of the embeddings: mean term missing": {"embeddings shift"},
     "attention: P not transposed for dV": {"value-output scale", "value bias"},
     "softmax: row-sum term missing": {"key bias"},
     "attention: 1/√D missing on dK": {"query-key scale"},
@@ -40,10 +42,6 @@ VIOLATED = {
 
 # Bugs in other places than those of MUTANTS: for the identities that no mutant there violates, and a subtle one more.
 ELSEWHERE = {
-    "embeddings shift": Mutant(
-        "layer norm of the embeddings: mean term missing", "layer_norm_backward",
-        "projection = dxhat.mean(axis=-1, keepdims=True) +", "projection =",
-    ),
     "decoder": Mutant(
         "decoder: dx is the gradient of another token", "linear_backward", "dy @ weight,", "dy[::-1] @ (2 * weight),", 0
     ),
@@ -64,8 +62,8 @@ def violated(mutant):
     model = model_at(0.15, num_hidden_layers=LAYERS)
     model.ops = plant(mutant, ops)
     names = [row.name for row in check_identities(model, gradients(model, specimen(model))).rows if not row.ok]
-    assert all(any(part in name for part in KINDS.values()) for name in names)
-    return {kind for kind, part in KINDS.items() if any(part in name for name in names)}
+    assert all(any(re.search(part, name) for part in KINDS.values()) for name in names)
+    return {kind for kind, part in KINDS.items() if any(re.search(part, name) for name in names)}
 
 
 @pytest.mark.parametrize("std", [0.02, 0.15, 0.5])

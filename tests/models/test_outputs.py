@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+import minibert as mb
 from tests import tolerances
 from tests.models import tiny
 
@@ -70,3 +71,17 @@ def test_a_masked_lm_trains_on_the_logits_it_needs():
 def test_printing_a_model_says_what_it_is():
     text = repr(tiny.model("BertModel"))
     assert text == "BertModel(2 layers, hidden 8, 2 heads, vocabulary 19; 1,448 parameters, float64)"
+
+
+def test_the_config_may_ask_for_hidden_states_and_attentions():
+    config = mb.BertConfig(**tiny.SIZES, output_hidden_states=True, output_attentions=True)
+    model = mb.BertModel(config)
+    out = model([[1, 2, 3]])
+    assert len(out.hidden_states) == config.num_hidden_layers + 1
+    assert len(out.attentions) == config.num_hidden_layers
+    assert model([[1, 2, 3]], output_hidden_states=False).hidden_states is None
+
+
+def test_eval_is_the_model_itself():
+    model = mb.BertModel(mb.BertConfig(**tiny.SIZES))
+    assert model.eval() is model

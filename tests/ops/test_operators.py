@@ -32,7 +32,9 @@ def test_value_is_that_of_the_plain_statement(spec, dtype, data):
     expected = spec.naive(*cast(args, np.float64))
     assert np.asarray(y).dtype == dtype
     tolerance = OPERATOR[np.dtype(dtype)]
-    size = max(1.0, *(float(np.abs(a).max(initial=0)) for a in args if is_float(a))) ** 2  # of the terms that are summed
+    size = (
+        max(1.0, *(float(np.abs(a).max(initial=0)) for a in args if is_float(a))) ** 2
+    )  # of the terms that are summed
     np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance * size)
 
 

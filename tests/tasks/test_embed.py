@@ -156,7 +156,7 @@ def test_modules_json_of_another_shape_is_refused(tmp_path):
     folder = tiny_folder(tmp_path)
     for text in ('{"a": 1}', "[1]", '[{"type": "x"}]'):
         (folder / "modules.json").write_text(text)
-        with pytest.raises(mb.LoadError, match="modules.json"):
+        with pytest.raises(mb.LoadError, match=r"modules\.json"):
             SentenceEncoder.from_pretrained(folder)
 
 

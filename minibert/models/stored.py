@@ -1,0 +1,169 @@
+"""A model as named arrays: fresh, from a file, to a file, by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from .. import checkpoint, engines
+from ..errors import InputError, LoadError
+from ..ops.xp import Array
+from .bert import bert_spec
+from .config import BertConfig
+from .parameters import Block, Param, initialise
+
+
+class StoredModel:
+    """Configuration, engine and parameters of a BERT with a head; what it computes is the subclasses' affair.
+
+    Parameters
+    ----------
+    config    a BertConfig
+    seed      of the fresh weights: normal with standard deviation initializer_range, truncated at two of them; biases
+              0, gains 1
+    dtype     "float32" or "float64"; everything is computed in it
+    engine    who computes the operators: "auto" or "reference"
+    """
+
+    body: ClassVar[str] = "bert"  # the encoder's place among the names
+    pooled: ClassVar[bool] = True  # is there a pooler?
+
+    def __init__(
+        self, config: BertConfig | None = None, *, seed: int = 0, dtype: Any = "float32", engine: str = "auto"
+    ) -> None:
+        config = BertConfig() if config is None else config
+        if not isinstance(config, BertConfig):
+            raise InputError(f"config: expected a BertConfig, got {type(config).__name__}")
+        self.config = config
+        self.ops = engines.get(engine)
+        self.parameters = Block(self.spec(config), _float_dtype(dtype))
+        self.load_report: checkpoint.LoadReport | None = None
+        initialise(self.parameters, config.initializer_range, np.random.default_rng(seed))
+
+    @classmethod
+    def _assemble(cls, config: BertConfig, parameters: Block, ops: Any) -> Self:
+        """A model around parameters that are there already."""
+        model = cls.__new__(cls)
+        model.config, model.parameters, model.ops, model.load_report = config, parameters, ops, None
+        return model
+
+    @classmethod
+    def head_spec(cls, config: BertConfig) -> list[Param]:
+        """The tensors of the head."""
+        return []
+
+    @classmethod
+    def spec(cls, config: BertConfig) -> list[Param]:
+        """Every tensor of the model, named and ordered as in Hugging Face's class; a tied decoder is not repeated."""
+        return bert_spec(config, cls.body, cls.pooled) + cls.head_spec(config)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the parameters, and of everything that is computed."""
+        dtype: np.dtype[Any] = self.parameters.flat.dtype
+        return dtype
+
+    def astype(self, dtype: Any) -> Self:
+        """A copy of the model in another dtype."""
+        return self._assemble(self.config, self.parameters.astype(_float_dtype(dtype)), self.ops)
+
+    def eval(self) -> Self:
+        """The model itself: nothing is ever dropped unless a call asks for it. Here for those who expect it."""
+        return self
+
+    def num_parameters(self) -> int:
+        """Numbers to be learned; tied tensors count once."""
+        return int(self.parameters.flat.size)
+
+    def state_dict(self) -> dict[str, Array]:
+        """{name: array}; the arrays are views of the model's own parameters, so writing into them changes the model."""
+        return dict(self.parameters)
+
+    def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
+        """Copy arrays in. LoadError lists every missing, unexpected and misshapen name; then nothing was changed."""
+        missing = [p.name for p in self.parameters.spec if p.name not in arrays]
+        known = set(self.parameters)
+        unexpected = [name for name in arrays if name not in known]
+        misshapen = [
+            f"{p.name} {problem}"
+            for p in self.parameters.spec
+            if p.name in arrays and (problem := _misfit(arrays[p.name], p.shape))
+        ]
+        problems = [
+            f"{what}: {', '.join(names)}"
+            for what, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
+            if names
+        ]
+        if problems:
+            raise LoadError("state_dict does not fit the model; " + "; ".join(problems))
+        for name, own in self.parameters.items():
+            own[...] = arrays[name]
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        dtype: Any = "float32",
+        engine: str = "auto",
+        strict: bool = True,
+        seed: int = 0,
+        **overrides: Any,
+    ) -> Self:
+        """A published checkpoint: a folder with config.json and model.safetensors, or pkg:NAME/sub/dir.
+
+        overrides are config values (num_labels=3, hidden_dropout_prob=0.2). Everything that is missing, unexpected or
+        misshapen is reported at once, as a LoadError before anything is allocated. With strict=False missing tensors
+        get fresh weights (from `seed`) and unexpected ones are left out; both are said in a warning. Giving num_labels
+        or id2label asks for a new classifier in the same way, if the checkpoint has none.
+        The report stays on the model as `load_report`.
+        """
+        engines.get(engine)
+        dtype = _float_dtype(dtype)
+        source = checkpoint.open_pretrained(path)
+        config = BertConfig.from_dict(checkpoint.merge_config(source.config, overrides))
+        fresh_head = {p.name for p in cls.head_spec(config)} if {"num_labels", "id2label"} & set(overrides) else set()
+        plan = checkpoint.plan(source, cls.spec(config), config.tie_word_embeddings, strict, optional=fresh_head)
+        model = cls._assemble(config, Block(cls.spec(config), dtype), engines.get(engine))
+        model.load_report = plan.report
+        plan.read_into(model.parameters)
+        if plan.report.missing:
+            rng = np.random.default_rng(seed)
+            initialise(model.parameters, config.initializer_range, rng, only=set(plan.report.missing))
+        return model
+
+    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
+        """Write config.json and model.safetensors so that `transformers` and `from_pretrained` load them back."""
+        config = {**self.config.to_dict(), "architectures": [type(self).__name__], "dtype": str(self.dtype)}
+        checkpoint.save_pretrained(directory, config, self.parameters)
+
+    def __repr__(self) -> str:
+        c = self.config
+        return (
+            f"{type(self).__name__}({c.num_hidden_layers} layers, hidden {c.hidden_size}, "
+            f"{c.num_attention_heads} heads, vocabulary {c.vocab_size}; {self.num_parameters():,} parameters, "
+            f"{self.dtype})"
+        )
+
+
+def _misfit(values: Any, shape: tuple[int, ...]) -> str:
+    """What keeps values from being copied into an array of that shape; empty if nothing."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        return f"has rows of different lengths, expected shape {shape}"
+    fits = array.shape == shape and array.dtype.kind in "iuf"
+    return "" if fits else f"has shape {array.shape} of {array.dtype}, expected {shape} of numbers"
+
+
+def _float_dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        result = np.dtype("V" if dtype is None else dtype)  # NumPy takes None for float64
+    except (TypeError, ValueError):
+        raise InputError(f"dtype: expected float32 or float64, got {dtype!r}") from None
+    if result not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise InputError(f"dtype: expected float32 or float64, got {dtype!r}", "half precision files load into float32")
+    return result
