@@ -151,6 +151,4 @@ def test_specimens_have_what_trips_backward_passes():
 def test_models_without_a_specimen_are_refused_by_name():
     expected = "expected a BertEncoder, BertModel or BertForPreTraining, got BertForTokenClassification"
     with pytest.raises(InputError, match=expected):
-        InputError, match="expected a BertEncoder, BertModel or BertForPreTraining, got BertForTokenClassification"
-    ):
         specimen(BertForTokenClassification(TINY))
