@@ -51,7 +51,7 @@ def _identities(model: BertPreTrainedModel, g: dict[str, Array], total: float) -
     tied = decoder == words and bias in g
     shifted = [f"{body}embeddings.position_embeddings.weight", f"{body}embeddings.token_type_embeddings.weight"]
     for name in shifted + [words] * (not tied):
-        yield f"{name}, Σ features", g[name].sum(axis=1), _norm(g[name])
+        yield f"{name}, shift", g[name].sum(axis=1), _norm(g[name])
     for i in range(model.config.num_hidden_layers):
         at = f"{body}encoder.layer.{i}."
         query, key, value = (f"{at}attention.self.{part}" for part in ("query", "key", "value"))
@@ -59,7 +59,7 @@ def _identities(model: BertPreTrainedModel, g: dict[str, Array], total: float) -
         yield f"{key}.bias = 0", g[f"{key}.bias"], _norm(g[f"{query}.bias"])
         for dense in (out, f"{at}output.dense"):
             for part in ("weight", "bias"):
-                yield f"{dense}.{part}, Σ features", g[f"{dense}.{part}"].sum(axis=0), _norm(g[f"{dense}.{part}"])
+                yield f"{dense}.{part}, shift", g[f"{dense}.{part}"].sum(axis=0), _norm(g[f"{dense}.{part}"])
         q, k, v = (_scale(p, g, name, heads) for name in (query, key, value))
         o = (p[f"{out}.weight"] * g[f"{out}.weight"]).reshape(len(g[f"{out}.bias"]), heads, -1).sum(axis=(0, 2))
         yield f"{at}attention, query-key scale", q - k, _norm(p[f"{query}.weight"]) * _norm(g[f"{query}.weight"])
@@ -67,7 +67,7 @@ def _identities(model: BertPreTrainedModel, g: dict[str, Array], total: float) -
         through = g[f"{out}.bias"] @ p[f"{out}.weight"]
         yield f"{value}.bias = W_Oᵀ·g", g[f"{value}.bias"] - through, _norm(through)
     if bias in g:
-        yield f"{bias}, Σ", g[bias].sum(keepdims=True), _norm(g[bias])
+        yield f"{bias}, shift", g[bias].sum(keepdims=True), _norm(g[bias])
         beta, through = g["cls.predictions.transform.LayerNorm.bias"], g[bias] @ p[decoder]
         yield "cls.predictions.transform.LayerNorm.bias = Eᵀ·g", beta - through, _norm(through)
 

@@ -16,13 +16,13 @@ from tests.tolerances import IDENTITY
 
 LAYERS = 4
 KINDS = {
-    "embeddings shift": r"bert\.embeddings\..*Σ features",
-    "sublayer shift": r"bert\.encoder\..*Σ features",
+    "embeddings shift": r"bert\.embeddings\..*shift",
+    "sublayer shift": r"bert\.encoder\..*shift",
     "key bias": r"key\.bias = 0",
     "query-key scale": "query-key scale",
     "value-output scale": "value-output scale",
     "value bias": r"value\.bias = W_Oᵀ·g",
-    "logit shift": r"cls\.predictions\.bias, Σ",
+    "logit shift": r"cls\.predictions\.bias, shift",
     "decoder": r"LayerNorm\.bias = Eᵀ·g",
 }
 """Kind of identity -> what the names of its rows have in common, as a regular expression."""
