@@ -32,7 +32,7 @@ class BertPreTrainedModel(StoredModel):
 
     _check_labels                 the user's labels -> packed labels
     _logits, _logits_backward     hidden states (N, H) -> packed logits, and back
-    _loss, _loss_backward         logits and labels -> scalar, and back
+    _loss, _loss_backward         logits and labels -> scalar, and back; cross-entropy unless they say otherwise
     _present                      packed logits -> what the user sees, (B, ...) arrays
     """
 
@@ -51,10 +51,11 @@ class BertPreTrainedModel(StoredModel):
         raise NotImplementedError
 
     def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
-        raise NotImplementedError
+        loss, c["loss"] = self.ops.cross_entropy(logits["logits"], labels["labels"])
+        return loss
 
     def _loss_backward(self, c: Scope, dloss: float) -> Logits:
-        raise NotImplementedError
+        return {"logits": self.ops.cross_entropy_backward(dloss, c["loss"])}
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
         raise NotImplementedError

@@ -10,9 +10,16 @@ from ..errors import InputError
 from ..ops.xp import Array
 from .base import BertPreTrainedModel, Labels, Logits
 from .batch import Batch, as_array, numbers, unpack
-from .bert import Dropout, linear_spec, pooler, pooler_backward
+from .bert import Dropout, linear_spec
 from .config import BertConfig
-from .heads import NO_DROP, classifier, classifier_backward, classifier_drop
+from .heads import (
+    NO_DROP,
+    classifier,
+    classifier_backward,
+    classifier_drop,
+    pooled_classifier,
+    pooled_classifier_backward,
+)
 from .labels import position_labels, sequence_labels, token_labels
 from .parameters import Param, Scope
 
@@ -57,12 +64,11 @@ class BertForSequenceClassification(BertPreTrainedModel):
         return {problem: values[batch.sequences].astype(self.dtype)}
 
     def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
-        pooled = pooler(self.ops, p.at("bert.pooler"), c.at("bert.pooler"), x, batch.cu_seqlens)
-        return {"logits": classifier(self.ops, p, c, pooled, "classifier", classifier_drop(self.config, drop))}
+        rate_and_key = classifier_drop(self.config, drop)
+        return {"logits": pooled_classifier(self.ops, p, c, x, batch.cu_seqlens, "classifier", rate_and_key)}
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
-        dpooled = classifier_backward(self.ops, g, c, dlogits["logits"], "classifier")
-        return pooler_backward(self.ops, g.at("bert.pooler"), c.at("bert.pooler"), dpooled)
+        return pooled_classifier_backward(self.ops, g, c, dlogits["logits"], "classifier")
 
     def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
         ((problem, targets),) = labels.items()
@@ -101,20 +107,12 @@ class BertForMultipleChoice(BertPreTrainedModel):
         return {"labels": sequence_labels("labels", labels["labels"], questions, batch.choices)}
 
     def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
-        pooled = pooler(self.ops, p.at("bert.pooler"), c.at("bert.pooler"), x, batch.cu_seqlens)
-        scores = classifier(self.ops, p, c, pooled, "classifier", classifier_drop(self.config, drop))
+        rate_and_key = classifier_drop(self.config, drop)
+        scores = pooled_classifier(self.ops, p, c, x, batch.cu_seqlens, "classifier", rate_and_key)
         return {"logits": scores.reshape(-1, batch.choices)}
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
-        dpooled = classifier_backward(self.ops, g, c, dlogits["logits"].reshape(-1, 1), "classifier")
-        return pooler_backward(self.ops, g.at("bert.pooler"), c.at("bert.pooler"), dpooled)
-
-    def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
-        loss, c["loss"] = self.ops.cross_entropy(logits["logits"], labels["labels"])
-        return loss
-
-    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
-        return {"logits": self.ops.cross_entropy_backward(dloss, c["loss"])}
+        return pooled_classifier_backward(self.ops, g, c, dlogits["logits"].reshape(-1, 1), "classifier")
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
         return dict(logits)
@@ -137,13 +135,6 @@ class BertForTokenClassification(BertPreTrainedModel):
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
         return classifier_backward(self.ops, g, c, dlogits["logits"], "classifier")
-
-    def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
-        loss, c["loss"] = self.ops.cross_entropy(logits["logits"], labels["labels"])
-        return loss
-
-    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
-        return {"logits": self.ops.cross_entropy_backward(dloss, c["loss"])}
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
         return {"logits": unpack(logits["logits"], batch.rows, batch.shape)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..ops.xp import Array
-from .bert import Dropout, layer_norm_spec, linear_spec
+from .bert import Dropout, layer_norm_spec, linear_spec, pooler, pooler_backward
 from .config import BertConfig
 from .parameters import Param, Scope
 
@@ -69,6 +69,19 @@ def classifier_backward(ops: Any, g: Scope, c: Scope, dlogits: Array, name: str)
     dx, *dparams = ops.linear_backward(dlogits, c[name])
     g.add(name, *dparams)
     return ops.dropout_backward(dx, c[f"{name}.dropout"])
+
+
+def pooled_classifier(
+    ops: Any, p: Scope, c: Scope, x: Array, cu_seqlens: Array, name: str, drop: tuple[float, int]
+) -> Array:
+    """A classifier over the pooled first token: one row a sequence.    x (N, H) -> (B', C)"""
+    pooled = pooler(ops, p.at("bert.pooler"), c.at("bert.pooler"), x, cu_seqlens)
+    return classifier(ops, p, c, pooled, name, drop)
+
+
+def pooled_classifier_backward(ops: Any, g: Scope, c: Scope, dlogits: Array, name: str) -> Array:
+    dpooled = classifier_backward(ops, g, c, dlogits, name)
+    return pooler_backward(ops, g.at("bert.pooler"), c.at("bert.pooler"), dpooled)
 
 
 def classifier_drop(config: BertConfig, drop: Dropout) -> tuple[float, int]:

@@ -11,9 +11,16 @@ from ..ops.losses import IGNORE_INDEX
 from ..ops.xp import Array
 from .base import BertPreTrainedModel, Labels, Logits
 from .batch import Batch, flags, unpack
-from .bert import Dropout, linear_spec, pooler, pooler_backward
+from .bert import Dropout, linear_spec
 from .config import BertConfig
-from .heads import NO_DROP, classifier, classifier_backward, masked_lm, masked_lm_backward, masked_lm_spec
+from .heads import (
+    NO_DROP,
+    masked_lm,
+    masked_lm_backward,
+    masked_lm_spec,
+    pooled_classifier,
+    pooled_classifier_backward,
+)
 from .labels import sequence_labels, token_labels
 from .parameters import Keep, Param, Scope
 
@@ -43,17 +50,15 @@ class BertForPreTraining(BertPreTrainedModel):
         return np.flatnonzero(labels["labels"] != IGNORE_INDEX)
 
     def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
-        pooled = pooler(self.ops, p.at("bert.pooler"), c.at("bert.pooler"), x, batch.cu_seqlens)
         rows = np.arange(x.shape[0]) if rows is None else rows
         return {
             "prediction_logits": masked_lm(self.ops, p, c, x, rows, self.config),
-            "seq_relationship_logits": classifier(self.ops, p, c, pooled, NSP, NO_DROP),
+            "seq_relationship_logits": pooled_classifier(self.ops, p, c, x, batch.cu_seqlens, NSP, NO_DROP),
         }
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
         dx = masked_lm_backward(self.ops, g, c, dlogits["prediction_logits"], self.config)
-        dpooled = classifier_backward(self.ops, g, c, dlogits["seq_relationship_logits"], NSP)
-        return dx + pooler_backward(self.ops, g.at("bert.pooler"), c.at("bert.pooler"), dpooled)
+        return dx + pooled_classifier_backward(self.ops, g, c, dlogits["seq_relationship_logits"], NSP)
 
     def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
         masked, c["loss.masked_lm"] = _masked_lm_loss(self.ops, logits["prediction_logits"], labels["labels"])
@@ -102,9 +107,6 @@ class BertForMaskedLM(BertPreTrainedModel):
         loss, c["loss"] = _masked_lm_loss(self.ops, logits["logits"], labels["labels"])
         return loss
 
-    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
-        return {"logits": self.ops.cross_entropy_backward(dloss, c["loss"])}
-
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
         return {"logits": unpack(logits["logits"], batch.rows, batch.shape)}
 
@@ -133,19 +135,10 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         return {"labels": sequence_labels("labels", labels["labels"], batch, 2)}
 
     def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
-        pooled = pooler(self.ops, p.at("bert.pooler"), c.at("bert.pooler"), x, batch.cu_seqlens)
-        return {"logits": classifier(self.ops, p, c, pooled, NSP, NO_DROP)}
+        return {"logits": pooled_classifier(self.ops, p, c, x, batch.cu_seqlens, NSP, NO_DROP)}
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
-        dpooled = classifier_backward(self.ops, g, c, dlogits["logits"], NSP)
-        return pooler_backward(self.ops, g.at("bert.pooler"), c.at("bert.pooler"), dpooled)
-
-    def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
-        loss, c["loss"] = self.ops.cross_entropy(logits["logits"], labels["labels"])
-        return loss
-
-    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
-        return {"logits": self.ops.cross_entropy_backward(dloss, c["loss"])}
+        return pooled_classifier_backward(self.ops, g, c, dlogits["logits"], NSP)
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
         return {"logits": unpack(logits["logits"], batch.sequences, batch.shape[:1])}
