@@ -72,7 +72,7 @@ MUTANTS = (
     Mutant("gather: gradient of the wrong rows", "gather_rows_backward", "return dx", "return dx[::-1]"),
     Mutant("tanh: derivative 1 - y", "tanh_backward", "dy * (1 - y * y)", "dy * (1 - y)"),
     Mutant("loss: divided by all rows, not the labelled", "cross_entropy_backward",
-           "valid / count", "valid / len(labels)"),
+           "* weights", "* (weights > 0) / len(labels)"),
     Mutant("loss: softmax without the one-hot", "cross_entropy_backward", "labels] -= 1", "labels] -= 0"),
     Mutant("dropout: another mask in backward", "dropout_backward",
            "return _apply(dy, *cache)", "return _apply(dy, cache.rate, cache.key + 1, cache.offset)"),

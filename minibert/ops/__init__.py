@@ -4,11 +4,15 @@
     dx, dgamma, dbeta = layer_norm_backward(dy, cache)
 
 Operators are pure functions over NumPy or CuPy arrays of any float dtype, which they keep. Backward takes the gradient
-of the output and the cache, nothing else, and returns the gradients of the differentiable arguments in their order.
-The cache is a named tuple that holds all that backward needs; it is private to the engine that made it.
+of the output and the cache, nothing else, and returns the gradients of the differentiable arguments in their order;
+targets of losses are constants. The cache is a named tuple that holds all that backward needs; it is private to the
+engine that made it.
 
 Letters: N tokens in the packed batch, B sequences, T length, L layers, H hidden, A heads, D = H/A, I intermediate,
 V vocabulary, C classes; γ, β gain and bias of layer normalisation. The gradient of `v` is `dv`, shaped like `v`.
+
+A chapter that is named like its operator is hidden behind it: `minibert.ops.dropout` is the function. What else is in
+the chapter comes by `from minibert.ops.dropout import dropout_keep`.
 
 Reading order: linear, embedding, layer_norm, gelu (with erf), softmax, attention, dropout, losses.
 """

@@ -14,7 +14,7 @@ class ReluCache(NamedTuple):
 def relu(x: Array) -> tuple[Array, ReluCache]:
     """y = max(x, 0).  Not differentiable at 0; the gradient there is taken as 0, as in the frameworks."""
     positive = real(x) > 0
-    return x * positive, ReluCache(positive)
+    return namespace(x).where(positive, x, 0), ReluCache(positive)
 
 
 def relu_backward(dy: Array, cache: ReluCache) -> Array:

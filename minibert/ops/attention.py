@@ -76,7 +76,8 @@ def attention_backward(dcontext: Array, cache: AttentionCache) -> Array:
     A causal mask needs no line of its own: its probabilities are exactly 0, hence so are those entries of dscores.
     """
     qkv, all_probs, drops, cu_seqlens, num_heads = cache
-    dqkv = namespace(qkv).empty(qkv.shape, dtype=dcontext.dtype)
+    xp = namespace(qkv)
+    dqkv = xp.empty(qkv.shape, dtype=xp.result_type(qkv, dcontext))
     for (start, end), probs, drop in zip(_spans(cu_seqlens), all_probs, drops, strict=True):
         q, k, v = _heads(qkv[start:end], num_heads)
         (do,) = _heads(dcontext[start:end], num_heads, parts=1)

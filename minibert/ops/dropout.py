@@ -30,13 +30,16 @@ def dropout_key(*parts: int | str) -> int:
 
 def dropout_keep(xp: Any, size: int, rate: float, key: int, offset: int = 0) -> Array:
     """Boolean (size,): which of the elements offset, offset + 1, ... are kept. xp is numpy or cupy."""
-    index = xp.arange(offset, offset + size, dtype=np.uint64)
-    h = index.astype(np.uint32)
-    high = (index >> np.uint64(32)).astype(np.uint32)
+    if offset + size <= 2**32:  # the usual case: the high word is 0, and half the memory does
+        h, high = xp.arange(offset, offset + size, dtype=np.uint32), None
+    else:
+        index = xp.arange(offset, offset + size, dtype=np.uint64)
+        h, high = index.astype(np.uint32), (index >> np.uint64(32)).astype(np.uint32)
     h ^= np.uint32(key & _WORD)
     _mix(h)
     h += np.uint32(key >> 32)
-    h ^= high * np.uint32(0x9E3779B9)
+    if high is not None:
+        h ^= high * np.uint32(0x9E3779B9)
     _mix(h)
     return (h >> np.uint32(8)) >= np.uint32(round(rate * 2**24))
 

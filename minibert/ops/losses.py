@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from .activations import sigmoid
 from .softmax import softmax
 from .xp import Array, namespace, real
@@ -22,9 +24,8 @@ IGNORE_INDEX = -100
 
 class CrossEntropyCache(NamedTuple):
     logits: Array  # (N, C)
-    labels: Array  # (N,)
-    valid: Array  # (N,) boolean: labels that count
-    num_valid: int
+    labels: Array  # (N,), 0 where there is none
+    weights: Array  # (N,)  1/n on the n labelled rows, 0 elsewhere
 
 
 def cross_entropy(logits: Array, labels: Array, ignore_index: int = IGNORE_INDEX) -> tuple[Array, CrossEntropyCache]:
@@ -36,24 +37,20 @@ def cross_entropy(logits: Array, labels: Array, ignore_index: int = IGNORE_INDEX
     """
     xp = namespace(logits)
     valid = labels != ignore_index
-    count = int(valid.sum())
-    safe = xp.where(valid, labels, 0)
+    weights = valid.astype(real(logits).dtype) / max(int(valid.sum()), 1)
+    labels = xp.where(valid, labels, 0)
     shifted = logits - real(logits).max(axis=-1, keepdims=True)
     lse = xp.log(xp.exp(shifted).sum(axis=-1))
-    picked = xp.take_along_axis(shifted, safe[:, None], axis=-1)[:, 0]
-    loss = ((lse - picked) * valid).sum() / max(count, 1)
-    return loss.astype(logits.dtype), CrossEntropyCache(logits, safe, valid, count)
+    picked = xp.take_along_axis(shifted, labels[:, None], axis=-1)[:, 0]
+    return ((lse - picked) * weights).sum(), CrossEntropyCache(logits, labels, weights)
 
 
 def cross_entropy_backward(dloss: Array | float, cache: CrossEntropyCache) -> Array:
     """dx = dloss·(softmax(x) - onehot(label))/n on the n labelled rows, 0 elsewhere.    -> dlogits (N, C)"""
-    logits, labels, valid, count = cache
-    if not count:
-        return namespace(logits).zeros_like(logits)
-    dlogits, _ = softmax(logits)
-    dlogits[namespace(logits).arange(len(labels)), labels] -= 1
-    dlogits *= (dloss * valid / count).astype(logits.dtype)[:, None]
-    return dlogits
+    logits, labels, weights = cache
+    difference, _ = softmax(logits)
+    difference[namespace(logits).arange(len(labels)), labels] -= 1
+    return difference * (_scalar(dloss) * weights)[:, None]
 
 
 class SpanCrossEntropyCache(NamedTuple):
@@ -83,7 +80,7 @@ def span_cross_entropy(
 def span_cross_entropy_backward(dloss: Array | float, cache: SpanCrossEntropyCache) -> Array:
     """The gradient of each sequence's cross-entropy, divided by the number of labelled ones.    -> dlogits (N,)"""
     rows, logits = cache
-    dlogits = namespace(logits).zeros_like(logits)
+    dlogits = namespace(logits).zeros_like(logits) * _scalar(dloss)  # of the dtype of the product
     for start, end, one in rows:
         dlogits[start:end] = cross_entropy_backward(dloss / len(rows), one)[0]
     return dlogits
@@ -97,7 +94,7 @@ class BinaryCrossEntropyCache(NamedTuple):
 def binary_cross_entropy(logits: Array, targets: Array) -> tuple[Array, BinaryCrossEntropyCache]:
     """Mean over all elements of  -z log σ(x) - (1-z) log(1-σ(x)) = max(x, 0) - x·z + log(1 + exp(-|x|)).
 
-    logits, targets of one shape; targets in [0, 1] -> loss (), 0 if there is no element.
+    logits, targets of one shape; targets in [0, 1], constants without a gradient -> loss (), 0 if there is no element.
     The right side never takes the log of 0.
     """
     xp = namespace(logits)
@@ -110,7 +107,7 @@ def binary_cross_entropy(logits: Array, targets: Array) -> tuple[Array, BinaryCr
 def binary_cross_entropy_backward(dloss: Array | float, cache: BinaryCrossEntropyCache) -> Array:
     """dx = dloss·(σ(x) - z)/n"""
     logits, targets = cache
-    return ((sigmoid(logits) - targets) * (dloss / max(logits.size, 1))).astype(logits.dtype)
+    return (sigmoid(logits) - targets).astype(logits.dtype) * (_scalar(dloss) / max(logits.size, 1))
 
 
 class MeanSquaredErrorCache(NamedTuple):
@@ -118,12 +115,21 @@ class MeanSquaredErrorCache(NamedTuple):
 
 
 def mean_squared_error(x: Array, targets: Array) -> tuple[Array, MeanSquaredErrorCache]:
-    """Mean over all elements of (x - z)².    x, targets of one shape -> loss (), 0 if there is no element"""
+    """Mean over all elements of (x - z)².
+
+    x, targets of one shape; targets are constants without a gradient -> loss (), 0 if there is no element
+    """
     difference = (x - targets).astype(x.dtype)
-    return (difference * difference).sum() / max(difference.size, 1), MeanSquaredErrorCache(difference)
+    loss = (difference * difference).sum() / max(difference.size, 1)
+    return loss.astype(x.dtype), MeanSquaredErrorCache(difference)
 
 
 def mean_squared_error_backward(dloss: Array | float, cache: MeanSquaredErrorCache) -> Array:
     """dx = dloss·2(x - z)/n"""
     difference = cache.difference
-    return (difference * (2 * dloss / max(difference.size, 1))).astype(difference.dtype)
+    return difference * (2 * _scalar(dloss) / max(difference.size, 1))
+
+
+def _scalar(dloss: Array | float) -> complex | float:
+    """dloss as Python's number, which promotes no array: a float64 scalar would turn float32 gradients into float64."""
+    return complex(dloss) if np.iscomplexobj(dloss) else float(dloss)

@@ -83,3 +83,33 @@ def as_tuple(x):
 
 def cast(args, dtype):
     return tuple(a.astype(dtype) if is_float(a) else a for a in args)
+
+
+@each_operator
+@given(data=st.data())
+def test_backward_is_analytic_too(spec, data):
+    """Second derivatives come from a complex step of the gradient: in every argument, and in dy, which it is linear in."""
+    args = list(spec.draw(data.draw))
+    forward, backward = pair(spec)
+    y, cache = forward(*args)
+    rng = np.random.default_rng(1)
+    dy = rng.standard_normal(np.shape(y)) if np.shape(y) else np.float64(rng.standard_normal())
+    v = rng.standard_normal(np.shape(y)) if np.shape(y) else np.float64(rng.standard_normal())
+    along_dy = as_tuple(backward(dy + 1j * gradcheck.STEP * v, cache))
+    for stepped, linear in zip(along_dy, as_tuple(backward(v, cache)), strict=True):
+        np.testing.assert_allclose(stepped.imag / gradcheck.STEP, linear, rtol=1e-12, atol=1e-13)
+    if not spec.smooth:
+        return
+
+    def gradient(x, i):
+        return np.concatenate([g.reshape(-1) for g in as_tuple(backward(dy, forward(*args[:i], x, *args[i + 1 :])[1]))])
+
+    for i, x in enumerate(args):
+        if is_float(x) and x.size:
+            v = rng.standard_normal(x.shape)
+            # not gradcheck.complex_step: where a gradient does not depend on x it is real, and rightly so
+            exact = np.imag(gradient(x + 1j * gradcheck.STEP * v, i)) / gradcheck.STEP
+            rough = gradcheck.richardson(lambda x, i=i: gradient(x, i), x, v)
+            # differences are only good to what rounding leaves: a dropped term would be of the size of the whole
+            scale = np.abs(exact).max() + np.abs(gradient(x, i)).max() / max(np.abs(x).max(), 1e-3)
+            np.testing.assert_allclose(rough, exact, atol=1e-6 * scale, rtol=1e-6)
