@@ -22,13 +22,13 @@ import json
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import ConfigError, LoadError, NotFound
+from .errors import LoadError, NotFound
 from .formats.atomic import write_atomic
 from .formats.jsonfile import read_json
 from .formats.safetensors import save_safetensors
@@ -90,6 +90,7 @@ class Plan:
     pairs: list[tuple[str, str]]  # (name in the model, name in the file)
 
     def read_into(self, block: Block) -> None:
+        """Read every tensor of the plan into its place; half precision becomes the block's dtype exactly."""
         for name, stored in self.pairs:
             np.copyto(block[name], self.source.tensors.read(stored), casting="same_kind")
 
@@ -112,22 +113,6 @@ def open_pretrained(path: str | os.PathLike[str]) -> Pretrained:
     if not directory.is_dir():
         raise NotFound(f"{path}: expected a folder with config.json and model.safetensors, got a file")
     return Pretrained(directory, read_config(directory), open_checkpoint(directory))
-
-
-def merge_config(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The file's config with the caller's values on top; ConfigError for a value that no config has."""
-    from .models.config import BertConfig
-
-    known = {f.name for f in fields(BertConfig)} - {"extra"}
-    unknown = set(overrides) - known
-    if unknown:
-        names, hint = ", ".join(sorted(unknown)), f"known: {', '.join(sorted(known))}"
-        raise ConfigError(f"from_pretrained: unknown option {names}", hint)
-    merged = dict(config)
-    if {"num_labels", "id2label"} & set(overrides):
-        for name in ("num_labels", "id2label", "label2id"):  # the three go together
-            merged.pop(name, None)
-    return {**merged, **overrides}
 
 
 def canonical(name: str) -> str:

@@ -102,9 +102,9 @@ def save_safetensors(
 ) -> None:
     """Writes `arrays` and `metadata` as the safetensors file `path`, atomically (see `write_atomic`).
 
-    The metadata gets {"format": "pt"} unless it names a format, because transformers loads no file without one. Byte
-    order and strides do not matter; tensors are laid out as the reference writer does, so equal arrays give equal
-    files. Raises InputError for a name or dtype that the format cannot hold, OSError if the disk refuses.
+    The metadata gets {"format": "pt"} unless it names a format: older transformers load no file without one. Byte order
+    and strides do not matter; tensors are laid out as the reference writer does, so equal arrays give equal files.
+    Raises InputError for a name or dtype that the format cannot hold, OSError if the disk refuses.
     """
     if "__metadata__" in arrays:
         raise InputError("__metadata__: reserved by the safetensors format, no tensor may have this name")

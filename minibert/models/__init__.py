@@ -1,4 +1,4 @@
-"""BERT models: compositions of operators, and no arithmetic of their own.
+"""BERT models: compositions of operators; of their own they only add where branches meet.
 
 bert.py, heads.py       the composition and, below each function, its mirror
 parameters.py           names, shapes and memory of the numbers

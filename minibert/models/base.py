@@ -174,8 +174,12 @@ class BertPreTrainedModel(StoredModel):
     def loss_at(
         self, parameters: Mapping[str, Array], prepared: Prepared, caches: Any, dropout_seed: int | None = None
     ) -> tuple[Array, Logits]:
-        """Loss at any parameters (complex ones too) and prepared inputs; files every cache under its dotted name."""
-        p, c = Scope(parameters), Scope(caches)
+        """Loss at any parameters, complex ones too, and prepared inputs; files every cache under its dotted name.
+
+        parameters: a Block, or any mapping with the names of `state_dict`.
+        """
+        block = parameters if isinstance(parameters, Block) else Block.of(self.parameters.spec, parameters)
+        p, c = Scope(block), Scope(caches)
         drop = Dropout(_seed(dropout_seed))
         x = self._encode(p, c, prepared.batch, drop)
         logits = self._logits(p, c, x, prepared.batch, drop, self._wanted_rows(prepared.labels))
@@ -189,7 +193,7 @@ class BertPreTrainedModel(StoredModel):
         return bert(self.ops, p.at(self.body), c.at(self.body), batch, self.config, drop)
 
     def _backward(self, c: Scope, dlogits: Logits) -> tuple[Block, Array]:
-        grads = self.parameters.like()
+        grads = self.parameters.like(np.result_type(self.parameters.flat, *dlogits.values()))
         g = Scope(grads)
         dx = self._logits_backward(g, c, dlogits)
         return grads, bert_backward(self.ops, g.at(self.body), c.at(self.body), dx, self.config)

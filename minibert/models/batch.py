@@ -7,6 +7,7 @@ others keep their positions; so masks with holes are nothing special.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,7 +90,9 @@ def pack(
 
 def unpack(x: Array, rows: Array, shape: tuple[int, ...]) -> Array:
     """Packed (M, ...) -> (*shape, ...), zeros where nothing was."""
-    y = np.zeros((int(np.prod(shape)),) + x.shape[1:], dtype=x.dtype)
+    if len(rows) == math.prod(shape):  # nothing is missing: rows count from 0 up
+        return x.reshape(shape + x.shape[1:])
+    y = np.zeros((math.prod(shape),) + x.shape[1:], dtype=x.dtype)
     y[rows] = x
     return y.reshape(shape + x.shape[1:])
 

@@ -1,7 +1,7 @@
 """BERT (Devlin et al. 2019, §3): embeddings, L layers of the Transformer encoder (Vaswani et al. 2017, §3.1), pooler.
 
-Compositions only: every number comes from an operator of the `ops` that is passed in. Each function has its mirror
-right below it, which takes the caches in the opposite order and adds into the gradients.
+Compositions only: every number comes from an operator of the `ops` that is passed in, or is a sum where branches meet.
+Each function has its mirror right below it, which takes the caches in the opposite order and adds into the gradients.
 
     p, g, c     parameters, gradients and caches, seen from the module at hand (Scope); names are Hugging Face's
     x, h, y     hidden states (N, H) of a packed batch; dx is the gradient of x
@@ -63,6 +63,7 @@ def embeddings(ops: Any, p: Scope, c: Scope, batch: Batch, config: BertConfig, d
 
 
 def embeddings_backward(ops: Any, g: Scope, c: Scope, dx: Array) -> Array:
+    """A sum hands its gradient to all three addends, so every table gets the same rows.    -> d(word vectors) (N, H)"""
     dx = ops.dropout_backward(dx, c["dropout"])
     dx, *dparams = ops.layer_norm_backward(dx, c["LayerNorm"])
     g.add("LayerNorm", *dparams)
@@ -97,6 +98,7 @@ def layer(ops: Any, p: Scope, c: Scope, x: Array, cu_seqlens: Array, config: Ber
 
 
 def layer_backward(ops: Any, g: Scope, c: Scope, dy: Array, config: BertConfig) -> Array:
+    """From the second sublayer to the first. dy (N, H) -> dx (N, H)"""
     df, dh, *dparams = ops.add_layer_norm_backward(dy, c["output.LayerNorm"])
     g.add("output.LayerNorm", *dparams)
     df = ops.dropout_backward(df, c["output.dropout"])
@@ -127,6 +129,7 @@ def pooler(ops: Any, p: Scope, c: Scope, x: Array, cu_seqlens: Array) -> Array:
 
 
 def pooler_backward(ops: Any, g: Scope, c: Scope, dpooled: Array) -> Array:
+    """Only first tokens get a gradient. dpooled (B', H) -> dx (N, H)"""
     dpooled = ops.tanh_backward(dpooled, c["activation"])
     dfirst, *dparams = ops.linear_backward(dpooled, c["dense"])
     g.add("dense", *dparams)
@@ -158,8 +161,10 @@ def bert_spec(config: BertConfig, body: str, pooled: bool) -> list[Param]:
 
 
 def linear_spec(name: str, out: int, inputs: int) -> list[Param]:
+    """Weight (out, inputs) and bias (out,) of a linear layer."""
     return [Param(f"{name}.weight", (out, inputs), "normal"), Param(f"{name}.bias", (out,), "zeros")]
 
 
 def layer_norm_spec(name: str, size: int) -> list[Param]:
+    """Gain and bias (size,) of a layer normalisation, which files call weight and bias."""
     return [Param(f"{name}.weight", (size,), "ones"), Param(f"{name}.bias", (size,), "zeros")]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from .. import checkpoint
 from ..errors import ConfigError
 
 ACTIVATIONS = {
@@ -151,18 +152,25 @@ class BertConfig:
     @classmethod
     def from_pretrained(cls, path: str | os.PathLike[str], **overrides: Any) -> BertConfig:
         """From the config.json of a model folder, with values of one's own on top."""
-        from .. import checkpoint  # it asks for this class in turn
-
-        return cls.from_dict(checkpoint.merge_config(checkpoint.read_config(path), overrides))
+        return cls.from_dict(checkpoint.read_config(path), **overrides)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> BertConfig:
-        """From the contents of a config.json; unknown keys go to `extra`."""
+    def from_dict(cls, values: Mapping[str, Any], **overrides: Any) -> BertConfig:
+        """From the contents of a config.json; unknown keys go to `extra`.
+
+        overrides are fields of one's own, which win. An unknown one among them is a ConfigError.
+        """
         names = {f.name for f in fields(cls)} - {"extra"}
+        unknown = set(overrides) - names
+        if unknown:
+            hint = f"known: {', '.join(sorted(names))}"
+            raise ConfigError(f"config: unknown option {', '.join(sorted(unknown))}", hint)
         known = {k: v for k, v in values.items() if k in names}
+        if {"num_labels", "id2label"} & set(overrides):
+            known = {k: v for k, v in known.items() if k not in ("num_labels", "id2label", "label2id")}  # go together
         if "model_type" not in values:  # Google's bert_config.json has none
             known["model_type"] = "bert"
-        return cls(**known, extra={k: v for k, v in values.items() if k not in names})
+        return cls(**{**known, **overrides}, extra={k: v for k, v in values.items() if k not in names})
 
     def to_dict(self) -> dict[str, Any]:
         """The contents of a config.json that Hugging Face and `from_dict` read back."""

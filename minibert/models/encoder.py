@@ -41,7 +41,7 @@ class BertEncoder(BertPreTrainedModel):
 
     def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
         """Σ cotangent·result: the scalar whose gradient is the vector-Jacobian product."""
-        c["cotangents"] = labels
+        c["cotangents"] = {k: v.astype(np.result_type(v, logits[k])) for k, v in labels.items()}
         return sum((labels[name] * logits[name]).sum() for name in labels)
 
     def _loss_backward(self, c: Scope, dloss: float) -> Logits:

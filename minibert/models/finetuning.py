@@ -145,7 +145,8 @@ class BertForQuestionAnswering(BertPreTrainedModel):
 
     Results: .start_logits and .end_logits (B, T). The loss is the mean of the two cross-entropies. Its softmax runs
     over the real tokens; Hugging Face's runs over padding too, so its loss depends on what a row was padded to. A
-    position of T or more (the answer was truncated away) counts as not labelled.
+    position of T or more (the answer was truncated away) counts as not labelled, and so does -100, which Hugging Face
+    takes for place 0.
     """
 
     pooled = False
@@ -168,7 +169,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         start, end = logits["logits"].T
         first, c["loss.start"] = self.ops.span_cross_entropy(start, labels["start_positions"], batch.cu_seqlens)
         last, c["loss.end"] = self.ops.span_cross_entropy(end, labels["end_positions"], batch.cu_seqlens)
-        return (first + last) / 2
+        return ((first + last) / 2).astype(first.dtype)  # NumPy 1 makes float64 of a float32 scalar over 2
 
     def _loss_backward(self, c: Scope, dloss: float) -> Logits:
         dstart = self.ops.span_cross_entropy_backward(dloss / 2, c["loss.start"])

@@ -50,6 +50,7 @@ def masked_lm_backward(ops: Any, g: Scope, c: Scope, dlogits: Array, config: Ber
 
 
 def masked_lm_spec(config: BertConfig) -> list[Param]:
+    """The tensors of the masked-LM head; a decoder tied to the word embeddings adds none but its bias."""
     hidden, vocab = config.hidden_size, config.vocab_size
     transform = linear_spec("cls.predictions.transform.dense", hidden, hidden)
     transform += layer_norm_spec("cls.predictions.transform.LayerNorm", hidden)
@@ -66,6 +67,7 @@ def classifier(ops: Any, p: Scope, c: Scope, x: Array, name: str, drop: tuple[fl
 
 
 def classifier_backward(ops: Any, g: Scope, c: Scope, dlogits: Array, name: str) -> Array:
+    """dlogits (M, C) -> dx (M, H)"""
     dx, *dparams = ops.linear_backward(dlogits, c[name])
     g.add(name, *dparams)
     return ops.dropout_backward(dx, c[f"{name}.dropout"])
@@ -80,11 +82,13 @@ def pooled_classifier(
 
 
 def pooled_classifier_backward(ops: Any, g: Scope, c: Scope, dlogits: Array, name: str) -> Array:
+    """dlogits (B', C) -> dx (N, H)"""
     dpooled = classifier_backward(ops, g, c, dlogits, name)
     return pooler_backward(ops, g.at("bert.pooler"), c.at("bert.pooler"), dpooled)
 
 
 def classifier_drop(config: BertConfig, drop: Dropout) -> tuple[float, int]:
+    """(rate, key) of the dropout in front of a fine-tuning classifier."""
     return drop(config.classifier_rate, "classifier.dropout")
 
 

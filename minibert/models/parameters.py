@@ -51,8 +51,22 @@ class Block(Mapping[str, Array]):
             for name, query, shape in _joined(spec)
         }
 
+    @classmethod
+    def of(cls, spec: list[Param], arrays: Mapping[str, Array]) -> Block:
+        """A block that holds copies of the arrays, in the dtype that has room for all of them."""
+        block = cls(spec, np.result_type(*arrays.values()))
+        for p in spec:
+            block[p.name][...] = arrays[p.name]
+        return block
+
     def __getitem__(self, name: str) -> Array:
         return self._joined[name] if name in self._joined else self._views[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._views  # joined views are a way to look at tensors, not tensors
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Block, (self.spec, self.flat.dtype, self.flat)  # a copy's views are views of the copy
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._views)
@@ -60,9 +74,9 @@ class Block(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._views)
 
-    def like(self) -> Block:
-        """A block of zeros of the same spec and dtype: gradients, or moments."""
-        return Block(self.spec, self.flat.dtype)
+    def like(self, dtype: Any = None) -> Block:
+        """A block of zeros of the same spec: gradients, or moments. In the same dtype if none is given."""
+        return Block(self.spec, self.flat.dtype if dtype is None else dtype)
 
     def astype(self, dtype: Any) -> Block:
         """A copy in another dtype."""
@@ -133,6 +147,7 @@ class Scope:
             self.accumulate(f"{name}.bias", dbias)
 
     def accumulate(self, name: str, gradient: Array) -> None:
+        """total += gradient, for a tensor by its own name."""
         total = self[name]
         total += gradient
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import operator
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -37,18 +39,25 @@ class StoredModel:
         config = BertConfig() if config is None else config
         if not isinstance(config, BertConfig):
             raise InputError(f"config: expected a BertConfig, got {type(config).__name__}")
-        self.config = config
-        self.ops = engines.get(engine)
-        self.parameters = Block(self.spec(config), _float_dtype(dtype))
-        self.load_report: checkpoint.LoadReport | None = None
-        initialise(self.parameters, config.initializer_range, np.random.default_rng(seed))
+        config = dataclasses.replace(config)  # checked once more: its fields may have been assigned since
+        rng, dtype = _generator(seed), _float_dtype(dtype)
+        self._assemble(config, engine, Block(self.spec(config), dtype))
+        initialise(self.parameters, config.initializer_range, rng)
 
-    @classmethod
-    def _assemble(cls, config: BertConfig, parameters: Block, ops: Any) -> Self:
-        """A model around parameters that are there already."""
-        model = cls.__new__(cls)
-        model.config, model.parameters, model.ops, model.load_report = config, parameters, ops, None
-        return model
+    def _assemble(self, config: BertConfig, engine: str, parameters: Block) -> Self:
+        """Put the parts together, around parameters that are there already."""
+        self.config = config
+        self.engine = engine
+        self.ops = engines.get(engine)
+        self.parameters = parameters
+        self.load_report: checkpoint.LoadReport | None = None
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "ops": None}  # an engine may be a module, which neither copies nor pickles
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, ops=engines.get(state["engine"]))
 
     @classmethod
     def head_spec(cls, config: BertConfig) -> list[Param]:
@@ -68,7 +77,8 @@ class StoredModel:
 
     def astype(self, dtype: Any) -> Self:
         """A copy of the model in another dtype."""
-        return self._assemble(self.config, self.parameters.astype(_float_dtype(dtype)), self.ops)
+        parameters = self.parameters.astype(_float_dtype(dtype))
+        return type(self).__new__(type(self))._assemble(self.config, self.engine, parameters)
 
     def eval(self) -> Self:
         """The model itself: nothing is ever dropped unless a call asks for it. Here for those who expect it."""
@@ -122,16 +132,15 @@ class StoredModel:
         The report stays on the model as `load_report`.
         """
         engines.get(engine)
-        dtype = _float_dtype(dtype)
+        dtype, rng = _float_dtype(dtype), _generator(seed)
         source = checkpoint.open_pretrained(path)
-        config = BertConfig.from_dict(checkpoint.merge_config(source.config, overrides))
+        config = BertConfig.from_dict(source.config, **overrides)
         fresh_head = {p.name for p in cls.head_spec(config)} if {"num_labels", "id2label"} & set(overrides) else set()
         plan = checkpoint.plan(source, cls.spec(config), config.tie_word_embeddings, strict, optional=fresh_head)
-        model = cls._assemble(config, Block(cls.spec(config), dtype), engines.get(engine))
+        model = cls.__new__(cls)._assemble(config, engine, Block(cls.spec(config), dtype))
         model.load_report = plan.report
         plan.read_into(model.parameters)
         if plan.report.missing:
-            rng = np.random.default_rng(seed)
             initialise(model.parameters, config.initializer_range, rng, only=set(plan.report.missing))
         return model
 
@@ -147,6 +156,13 @@ class StoredModel:
             f"{c.num_attention_heads} heads, vocabulary {c.vocab_size}; {self.num_parameters():,} parameters, "
             f"{self.dtype})"
         )
+
+
+def _generator(seed: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(operator.index(seed))
+    except (TypeError, ValueError):
+        raise InputError(f"seed: expected an integer of at least 0, got {seed!r}") from None
 
 
 def _misfit(values: Any, shape: tuple[int, ...]) -> str:

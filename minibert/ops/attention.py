@@ -46,6 +46,8 @@ def attention(
 
     qkv (N, 3H): query, key and value of each token side by side, each A heads of D = H/A numbers;
     cu_seqlens (B+1,) -> context (N, H)
+    causal: a token sees itself and those before it. dropout_rate, dropout_key: as in `dropout`, on the probabilities;
+    their elements are numbered through the batch, sequence by sequence, in the order (head, query, key).
     """
     xp = namespace(qkv)
     context = xp.empty((qkv.shape[0], qkv.shape[1] // 3), dtype=qkv.dtype)

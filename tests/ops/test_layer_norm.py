@@ -56,7 +56,7 @@ def test_rows_far_below_eps_are_only_scaled():
     np.testing.assert_allclose(plain(x)[0], centred / np.sqrt(EPS), rtol=1e-13, atol=0)
 
 
-def test_a_large_mean_costs_the_spacing_of_the_numbers_and_no_more():
+def test_a_large_mean_costs_the_rounding_of_the_mean_and_no_more():
     # mean(x²) - μ² would be off by 1e12·6e-8 here, with a variance of 1
     x = (1e6 + arrays(4, 768)[0]).astype(np.float32)
     exact = plain(x.astype(np.float64))[0]

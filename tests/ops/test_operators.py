@@ -88,7 +88,7 @@ def cast(args, dtype):
 @each_operator
 @given(data=st.data())
 def test_backward_is_analytic_too(spec, data):
-    """Second derivatives come from a complex step of the gradient: in every argument, and in dy, which it is linear in."""
+    """Second derivatives come from a complex step of the gradient: in every argument, and in dy, where it is linear."""
     args = list(spec.draw(data.draw))
     forward, backward = pair(spec)
     y, cache = forward(*args)
