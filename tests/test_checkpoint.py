@@ -61,16 +61,17 @@ def test_a_pooler_that_nothing_uses_stays_in_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("prefix", ["", "bert."])
-def test_buffers_are_not_weights(tmp_path, prefix):
+@pytest.mark.parametrize("buffer", ["position_ids", "token_type_ids"])
+def test_buffers_are_not_weights(tmp_path, prefix, buffer):
     model = tiny.model("BertModel", dtype="float32")
 
     def change(arrays):
         rename(arrays, "", prefix, count=1)
-        arrays[f"{prefix}embeddings.position_ids"] = np.arange(16)[None]
+        arrays[f"{prefix}embeddings.{buffer}"] = np.arange(16)[None]
 
     again = mb.BertModel.from_pretrained(write(tmp_path, model, change))
     assert_same_weights(again, model)
-    assert again.load_report.unused == [f"{prefix}embeddings.position_ids"]
+    assert again.load_report.unused == [f"{prefix}embeddings.{buffer}"]
 
 
 # ---- the decoder ----------------------------------------------------------------------------------------------------
@@ -90,6 +91,13 @@ def test_a_tied_decoder_that_differs_is_left_out_with_a_warning(tmp_path, masked
         again = mb.BertForMaskedLM.from_pretrained(folder)
     assert_same_weights(again, masked_lm)
     assert "it is not used" in str(again.load_report)
+
+
+def test_a_second_bias_of_a_tied_decoder_that_differs_is_left_out_with_a_warning(tmp_path, masked_lm):
+    folder = write(tmp_path, masked_lm, lambda a: a.update({f"{DECODER[:-6]}bias": a["cls.predictions.bias"] + 1}))
+    with pytest.warns(UserWarning, match="decoder.bias differs from cls.predictions.bias"):
+        again = mb.BertForMaskedLM.from_pretrained(folder)
+    assert_same_weights(again, masked_lm)
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -8,6 +8,7 @@ import pytest
 
 from minibert.ops import dropout, dropout_backward, dropout_key
 from minibert.ops.dropout import dropout_keep
+from tests.opspecs import naive_dropout
 
 MILLION = 10**6
 SIGMAS = 5
@@ -149,3 +150,13 @@ def test_backward_uses_the_mask_of_forward():
 
 def test_an_empty_array_has_an_empty_mask():
     assert dropout(np.zeros((0, 3)), 0.5, 1)[0].shape == (0, 3)
+
+
+def test_an_element_on_the_threshold_is_kept():
+    # the highest rate at which element 0 is still kept, by bisection: the plain statement must turn there as well
+    key, low, high = 12345, 0, 2**24
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if dropout_keep(np, 1, middle / 2**24, key)[0] else (low, middle)
+    assert naive_dropout(np.ones(1), low / 2**24, key)[0] > 0
+    assert naive_dropout(np.ones(1), (low + 1) / 2**24, key)[0] == 0
