@@ -6,7 +6,7 @@ import importlib.util
 import os
 from pathlib import Path, PurePosixPath
 
-from .errors import NotFound
+from .errors import InputError, NotFound
 
 __all__ = ["locate"]
 
@@ -17,9 +17,9 @@ def locate(path: str | os.PathLike[str]) -> Path:
     `pkg:NAME/sub/dir` is `sub/dir` inside the installed package NAME. The package is found, never imported, so none
     of its code runs. Anything else is an ordinary path. Raises NotFound with every place that was looked at.
     """
-    text = os.fspath(path)
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(text, str) or not text:
-        raise NotFound(f"model path: expected a folder name, got {path!r}")
+        raise InputError(f"model path: expected the name of a folder, got {path!r}")
     if not text.startswith("pkg:"):
         found = Path(os.path.expanduser(text))
         if not os.path.exists(found):  # Path.exists raises for a name that is too long
@@ -37,10 +37,12 @@ def locate(path: str | os.PathLike[str]) -> Path:
         spec = importlib.util.find_spec(name)
     except ValueError:  # __main__, and modules that were made by hand
         spec = None
-    if spec is None or not spec.submodule_search_locations:
+    if spec is None:
         raise NotFound(
             f"{text}: no Python package named {name!r} is installed here", f"pip install {name.replace('_', '-')}"
         )
+    if not spec.submodule_search_locations:
+        raise NotFound(f"{text}: {name} is a module of one file and has no folders to look in")
     places = [Path(place).joinpath(*parts) for place in spec.submodule_search_locations]
     for place in places:
         if os.path.exists(place):

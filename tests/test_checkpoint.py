@@ -1,6 +1,5 @@
 """Which tensor of a file is which tensor of a model, and what is said of those that do not fit."""
 
-import time
 import tracemalloc
 
 import numpy as np
@@ -187,10 +186,7 @@ def test_only_what_is_unexpected_is_said_when_nothing_is_missing(tmp_path, maske
 def test_a_config_that_contradicts_the_weights_costs_no_memory(tmp_path, masked_lm, name, value):
     folder = write(tmp_path, masked_lm, **{name: value})
     tracemalloc.start()
-    start = time.perf_counter()
     refused(folder, "the weights do not fit the model")
-    elapsed = time.perf_counter() - start
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert elapsed < 1
     assert peak < 50e6

@@ -185,12 +185,14 @@ def test_gradients_of_a_wrong_kind_are_named(backward, verdict):
 
 @pytest.mark.parametrize("args", [(), (np.arange(3),), (X.astype(np.float32),), (X, X.astype(np.float32)), (1.5,)])
 def test_without_float64_arrays_there_is_nothing_to_check(args):
-    with pytest.raises(TypeError, match="expected at least one float64 array in args, and no other float dtype"):
+    with pytest.raises(TypeError, match="at least one float64 array and no other float dtype; got"):
         check(lambda *args: (args[0], None), lambda dy, cache: dy, args)
 
 
 def test_a_gradient_too_few_is_refused():
-    with pytest.raises(TypeError, match="2 float arguments, but backward returned 1 gradients"):
+    with pytest.raises(
+        TypeError, match="expected a gradient for each of a, b, and none for other arguments; backward returned 1"
+    ):
         check(product, lambda dy, cache: dy, (X, X))
 
 
@@ -262,3 +264,18 @@ def test_named_tensors_get_the_verdicts_of_arguments():
 def test_named_tensors_in_float32_are_refused_by_name():
     with pytest.raises(TypeError, match="expected float64 arrays, x has another dtype"):
         check_gradients(loss, {**P, "x": P["x"].astype(np.float32)}, loss_gradients(P))
+
+
+def test_functions_of_another_form_are_refused_in_words():
+    x = [np.ones(3)]
+    with pytest.raises(TypeError, match=r"expected f to return \(y, cache\), got float64 array"):
+        gradcheck.check(lambda x: x, lambda dy, cache: dy, x)
+    with pytest.raises(TypeError, match="expected backward to return arrays, got NoneType"):
+        gradcheck.check(lambda x: (x, None), lambda dy, cache: None, x)
+    with pytest.raises(TypeError, match="expected args to be a list"):
+        gradcheck.check(lambda x: (x, None), lambda dy, cache: dy, np.ones(3))
+
+
+def test_an_empty_report_prints_and_is_no_pass():
+    assert str(gradcheck.Report(())).startswith("tensor")
+    assert not gradcheck.Report(())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minibert.errors import NotFound
+from minibert.errors import InputError, NotFound
 from minibert.locate import locate
 
 
@@ -83,10 +83,23 @@ def test_no_path_leads_out_of_a_package(package, path):
         locate(path)
 
 
-@pytest.mark.parametrize("name", ["no_such_package_here", "math", "__main__", "class"])
+@pytest.mark.parametrize("name", ["no_such_package_here", "class"])
 def test_what_is_no_package_is_not_found(name):
     with pytest.raises(NotFound, match=f"no Python package named '{name}' is installed here"):
         locate(f"pkg:{name}/model")
+
+
+@pytest.mark.parametrize("name", ["math", "os"])
+def test_a_module_of_one_file_holds_no_model(name):
+    with pytest.raises(NotFound, match=f"{name} is a module of one file") as caught:
+        locate(f"pkg:{name}/model")
+    assert not caught.value.hint  # installing it would not help
+
+
+@pytest.mark.parametrize("path", [None, 5, [], b"bytes", ""])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(InputError, match="model path: expected the name of a folder"):
+        locate(path)
 
 
 def test_a_module_made_by_hand_is_no_package(monkeypatch):
@@ -119,11 +132,3 @@ def test_whatever_is_not_there_is_not_found(package, path):
 def test_what_to_give_instead_is_said():
     with pytest.raises(NotFound, match=r"looked at /.*nowhere(.|\n)*pkg:NAME/sub/dir"):
         locate("nowhere")
-
-
-@pytest.mark.parametrize("path", ["", b"folder"])
-def test_a_path_is_a_text(path):
-    with pytest.raises(NotFound, match="expected a folder name, got"):
-        locate(path)
-    with pytest.raises(TypeError):
-        locate(None)

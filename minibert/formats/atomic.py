@@ -7,6 +7,7 @@ fsync it, rename it over the old one, fsync the folder.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -20,11 +21,20 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | Iterable[bytes |
     """Writes `content`, bytes or chunks of bytes, as the file `path`; all of it or nothing.
 
     A file already there keeps its permissions, and programs that hold it open or mapped keep what they had. A symbolic
-    link is replaced, not followed. Raises OSError as the file system does; `path` is then untouched, unless it was the
-    last step, the folder's fsync, that failed.
+    link is replaced, not followed. A device or a pipe is written to as it is: it cannot be replaced, and what came out is
+    out. Raises OSError as the file system does; `path` is then untouched, unless it was the last step, the folder's
+    fsync, that failed.
     """
     path = Path(path)
     chunks = (content,) if isinstance(content, bytes) else content
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        with open(path, "wb") as file:
+            file.writelines(chunks)
+        return
+    if not path.parent.is_dir():  # say the name that was asked for, not the temporary one
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:

@@ -82,7 +82,7 @@ def _weights_in(folder: Path) -> Path:
     readable = [name for name in others if name.endswith(".safetensors")]
     raise NotFound(
         f"{looked}; the folder has {', '.join(map(quote, others))}",
-        f"give the file itself: {folder / readable[0]}" if readable else CONVERT,
+        f"rename {quote(readable[0])} to {WEIGHTS} if it holds the weights" if readable else CONVERT,
     )
 
 

@@ -40,13 +40,22 @@ def check(
     args = list(args)
     wanted = [i for i, a in enumerate(args) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
     if not wanted or any(args[i].dtype != np.float64 for i in wanted):
-        raise TypeError("check: expected at least one float64 array in args, and no other float dtype")
+        raise TypeError(
+            "check: expected args to be a list with at least one float64 array and no other float dtype; "
+            f"got {', '.join(map(_kind, args)) or 'nothing'} (x.astype(np.float64) makes one of x)"
+        )
     names = names or [_argument_names(f)[i] if i < len(_argument_names(f)) else f"argument {i}" for i in wanted]
 
-    dy = rng.standard_normal(np.shape(f(*args)[0]))
+    result = f(*args)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(f"check: expected f to return (y, cache), got {_kind(result)}")
+    dy = rng.standard_normal(np.shape(result[0]))
     grads, trouble = _run(f, f_backward, args, dy)
     if len(grads) != len(wanted):
-        raise TypeError(f"check: {len(wanted)} float arguments, but backward returned {len(grads)} gradients")
+        raise TypeError(
+            f"check: expected a gradient for each of {', '.join(names)}, and none for other arguments; "
+            f"backward returned {len(grads)}"
+        )
 
     # each gradient is a sum of terms as large as the cotangent; where they cancel, their rounding is left
     total = total_norm([*grads, dy])
@@ -109,7 +118,10 @@ def _run(
     upstream = dy.copy()[()]  # a scalar function gets a scalar
     y, cache = f(*args)
     first = np.array(y)
-    grads = [np.array(g) for g in _as_tuple(f_backward(upstream, cache))]
+    returned = _as_tuple(f_backward(upstream, cache))
+    if any(not hasattr(g, "dtype") for g in returned):
+        raise TypeError(f"check: expected backward to return arrays, got {', '.join(map(_kind, returned))}")
+    grads = [np.array(g) for g in returned]
     again = [np.array(g) for g in _as_tuple(f_backward(upstream, cache))]
     if not all(_same(a, b) for a, b in zip(args, args_before, strict=True) if isinstance(a, np.ndarray)):
         return grads, "impure: an argument was written to"
@@ -151,6 +163,10 @@ def _shape_trouble(g: Array, x: Array) -> str:
     if g.shape != x.shape:
         return f"shape: the gradient is {g.shape}, the tensor {x.shape}"
     return "" if g.dtype == x.dtype else f"dtype: the gradient is {g.dtype}, the tensor {x.dtype}"
+
+
+def _kind(value: Any) -> str:
+    return f"{value.dtype} array" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def _same(a: Array, b: Array) -> bool:

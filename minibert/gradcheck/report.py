@@ -68,9 +68,9 @@ class Report(NamedTuple):
         return max(self.rows, key=lambda row: (not row.ok, row.margin))
 
     def __str__(self) -> str:
-        width = max(len("tensor"), *(len(row.name) for row in self.rows))
+        width = max([len("tensor"), *(len(row.name) for row in self.rows)])
         shapes = ["×".join(map(str, row.shape)) or "scalar" for row in self.rows]
-        wide = max(len("shape"), *map(len, shapes))
+        wide = max([len("shape"), *map(len, shapes)])
         lines = [f"{'tensor':{width}} {'shape':>{wide}} {'‖g‖':>7} {'error':>7} {'tolerance':>9} verdict"]
         for row, shape in zip(self.rows, shapes, strict=True):
             numbers = f"{row.norm:7.1e} {row.error:7.1e} {row.tolerance:9.1e}"

@@ -96,7 +96,7 @@ class BertPreTrainedModel(StoredModel):
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         batch, checked = self.prepare(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **labels)
-        keep = [".hidden"] * output_hidden_states + ["attention.self"] * output_attentions
+        keep = [".hidden"] * bool(output_hidden_states) + ["attention.self"] * bool(output_attentions)
         c = Scope(Keep(*keep))
         p = Scope(self.parameters)
         x = self._encode(p, c, batch, Dropout())
@@ -154,9 +154,10 @@ class BertPreTrainedModel(StoredModel):
         """Check and pack inputs and labels. Raises InputError naming the argument, before anything is computed."""
         unknown = set(labels) - set(self.label_names)
         if unknown:
+            inputs = "input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds"
             raise TypeError(
                 f"{type(self).__name__}: unexpected argument {', '.join(sorted(unknown))}; "
-                f"labels are given as {', '.join(self.label_names) or 'nothing'}"
+                f"expected {', '.join([inputs, *self.label_names])}"
             )
         batch = self._pack(
             input_ids=input_ids,

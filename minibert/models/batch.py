@@ -8,6 +8,7 @@ others keep their positions; so masks with holes are nothing special.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,8 @@ def pack(
     Positions default to 0..T-1 in every row, segments to 0, the mask to all ones.
     Raises InputError or InputTooLong, naming the argument, what was expected and what came.
     """
+    if isinstance(input_ids, Mapping):
+        raise InputError("input_ids: expected an array, got all inputs at once", "model(**inputs), with two stars")
     if (input_ids is None) == (inputs_embeds is None):
         got = "neither" if input_ids is None else "both"
         raise InputError(f"expected one of input_ids and inputs_embeds, got {got}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import sys
 from collections.abc import Mapping
@@ -82,6 +83,9 @@ class BertConfig:
     def __post_init__(self) -> None:
         for name, limit in _SIZES.items():
             value = getattr(self, name)
+            if hasattr(value, "__index__") and not isinstance(value, bool):  # NumPy's integers, which JSON cannot write
+                value = operator.index(value)
+                setattr(self, name, value)
             if not _is_int(value) or not 1 <= value <= limit:
                 raise ConfigError(f"config: {name} is {value!r}, expected an integer from 1 to {limit}")
         if self.hidden_size % self.num_attention_heads:

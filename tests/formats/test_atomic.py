@@ -6,6 +6,7 @@ import contextlib
 import io
 import itertools
 import os
+import re
 import stat
 
 import numpy as np
@@ -158,3 +159,23 @@ def test_link_is_replaced_not_followed(tmp_path):
 def test_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_atomic(tmp_path / "absent" / "a", NEW)
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomic(pipe, [b"one ", b"two"])
+        assert os.read(descriptor, 100) == b"one two"
+    finally:
+        os.close(descriptor)
+    assert stat.S_ISFIFO(os.stat(pipe).st_mode)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_a_folder_and_a_missing_folder_are_named(tmp_path):
+    with pytest.raises(IsADirectoryError, match=re.escape(str(tmp_path))):
+        write_atomic(tmp_path, b"x")
+    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "no" / "file"))):
+        write_atomic(tmp_path / "no" / "file", b"x")

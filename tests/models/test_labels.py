@@ -80,10 +80,13 @@ def test_an_answer_at_a_masked_place_is_refused():
 @pytest.mark.parametrize("key", tiny.HEADS)
 def test_an_unknown_keyword_is_refused_and_the_known_ones_are_named(key):
     model = tiny.head(key)
-    with pytest.raises(
-        TypeError, match=f"unexpected argument label; labels are given as {', '.join(model.label_names)}"
-    ):
+    with pytest.raises(TypeError, match=f"unexpected argument label; expected .*{', '.join(model.label_names)}$"):
         model(IDS, label=[0, 1])
+
+
+def test_all_inputs_in_place_of_the_ids_get_a_hint():
+    with pytest.raises(InputError, match="two stars"):
+        tiny.model("BertModel")({"input_ids": IDS})
 
 
 @pytest.mark.parametrize("key", tiny.HEADS)
