@@ -29,6 +29,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+os.environ["RUST_BACKTRACE"] = "0"  # `tokenizers` panics on some options, which is expected and needs no backtrace
 
 from minibert.errors import InputError  # noqa: E402
 from minibert.locate import locate  # noqa: E402

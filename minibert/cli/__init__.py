@@ -14,6 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from .. import __version__
@@ -44,8 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.verb is None:
         parser.print_help()
         return 0
-    debug = args.debug or bool(os.environ.get("MINIBERT_DEBUG"))
-    warnings.showwarning = lambda message, *_rest, **_more: _say(f"minibert: note: {message}")
+    with warnings.catch_warnings():  # which also puts back how they are shown
+        warnings.showwarning = lambda message, *_rest, **_more: _say(f"minibert: note: {message}")
+        return _run(args, args.debug or bool(os.environ.get("MINIBERT_DEBUG")))
+
+
+def _run(args: argparse.Namespace, debug: bool) -> int:
+    """The verb's exit status, whatever happens in it."""
     try:
         status = importlib.import_module(f".{args.verb.replace('-', '_')}", __name__).run(args)
         sys.stdout.flush()
@@ -107,8 +113,10 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--std", type=float, default=0.15, help="spread of its weights (default 0.15; BERT starts at 0.02)"
     )
-    check.add_argument("--dropout-seed", type=int, metavar="N", help="check with dropout on")
-    check.add_argument("--seed", type=int, default=0, help="of weights, input and directions (default 0)")
+    check.add_argument("--dropout-seed", type=_natural, metavar="N", help="check with dropout on")
+    check.add_argument(
+        "--seed", type=_natural, default=0, metavar="N", help="of weights, input and directions (default 0)"
+    )
     check.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -134,10 +142,18 @@ def _encoding(parser: Any) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text}")
-    return value
+    return _at_least(1, text, "a positive integer")
+
+
+def _natural(text: str) -> int:
+    return _at_least(0, text, "0 or a positive integer")
+
+
+def _at_least(least: int, text: str, expected: str) -> int:
+    with suppress(ValueError):
+        if (value := int(text)) >= least:
+            return value
+    raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
 
 
 def _fail(message: str, hint: str, status: int) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -14,26 +16,26 @@ from ..formats.atomic import write_atomic
 from ..tasks.embed import SentenceEncoder
 from .inputs import UsageError, chunks, model_of, texts_of
 
-CHUNK = 64
+CHUNK = 8
 """Batches that are read, sorted by length and written together: results flow while stdin is still open."""
 
 
 def run(args: Any) -> None:
+    """Writes the vectors to stdout as they come, or to a file, which appears when it is whole."""
     if args.format == "npy" and args.output is None and sys.stdout.isatty():
         raise UsageError("an array is not for a terminal", "--output vectors.npy, or redirect stdout")
     texts = texts_of(args)
     encoder = SentenceEncoder.from_pretrained(model_of(args))
-    if args.format == "npy":
-        _write_array(encoder.encode(list(texts), args.batch_size), args.output)
-        return
-    with ExitStack() as stack:
-        out = stack.enter_context(open(args.output, "w", encoding="utf-8")) if args.output else sys.stdout
-        index = 0
-        for chunk in chunks(texts, CHUNK * args.batch_size):
-            for text, vector in zip(chunk, encoder.encode(chunk, args.batch_size), strict=True):
-                print(json.dumps({"index": index, "text": text, "embedding": _shortest(vector)}), file=out)
-                index += 1
-            out.flush()
+    content = _array if args.format == "npy" else _lines
+    _write(content(encoder, texts, args.batch_size), args.output)
+
+
+def _lines(encoder: SentenceEncoder, texts: Iterable[str], batch_size: int) -> Iterator[bytes]:
+    index = count()
+    for chunk in chunks(texts, CHUNK * batch_size):
+        found = zip(chunk, encoder.encode(chunk, batch_size), strict=True)
+        rows = ({"index": next(index), "text": text, "embedding": _shortest(vector)} for text, vector in found)
+        yield "".join(f"{json.dumps(row)}\n" for row in rows).encode()
 
 
 def _shortest(vector: Any) -> list[float]:
@@ -41,10 +43,16 @@ def _shortest(vector: Any) -> list[float]:
     return [float(x) for x in vector.astype(str)]
 
 
-def _write_array(vectors: Any, output: str | None) -> None:
+def _array(encoder: SentenceEncoder, texts: Iterable[str], batch_size: int) -> Iterator[bytes]:
     buffer = io.BytesIO()
-    np.save(buffer, vectors, allow_pickle=False)
-    if output:
-        write_atomic(output, buffer.getvalue())
-    else:
-        sys.stdout.buffer.write(buffer.getvalue())
+    np.save(buffer, encoder.encode(list(texts), batch_size), allow_pickle=False)
+    yield buffer.getvalue()
+
+
+def _write(content: Iterable[bytes], output: str | None) -> None:
+    if output:  # of a link to a file the file is replaced, not the link
+        write_atomic(os.path.realpath(output) if os.path.isfile(output) else output, content)
+        return
+    for piece in content:
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()

@@ -12,6 +12,7 @@ from .inputs import model_of, texts_of
 
 
 def run(args: Any) -> None:
+    """Prints the guesses for each mask of each text."""
     texts = texts_of(args)
     path = model_of(args)
     tokenizer = BertTokenizer.from_pretrained(path)

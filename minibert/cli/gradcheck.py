@@ -20,6 +20,7 @@ from .inputs import UsageError
 
 
 def run(args: Any) -> int:
+    """Prints the two tables, or JSON; 1 if a row of either is not ok."""
     model = _model(args)
     prepared = specimen(model, args.seed)
     print(f"{model!r}, {len(prepared.batch.rows)} tokens; one complex forward pass a tensor", file=sys.stderr)

@@ -12,6 +12,7 @@ from .inputs import model_of
 
 
 def run(args: Any) -> None:
+    """Prints the configuration, then every tensor's name, dtype and shape."""
     source = open_pretrained(model_of(args))
     config = BertConfig.from_dict(source.config)
     tensors = source.tensors.tensors

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import unicodedata
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Any
 
 from ..tasks.embed import SentenceEncoder
@@ -14,6 +16,7 @@ COLUMN = 8
 
 
 def run(args: Any) -> None:
+    """Prints the matrix, the texts cut to fit the terminal's width."""
     texts = list(texts_of(args))
     if len(texts) < 2:
         raise UsageError(f"expected at least two texts to compare, got {len(texts)}")
@@ -38,9 +41,8 @@ def _fit(text: str, width: int) -> str:
     text = " ".join(text.split())
     if _width(text) <= width:
         return text
-    while _width(text) > width - 1:
-        text = text[:-1]
-    return text + "…"
+    widths = list(accumulate(map(_width, text)))  # of text[:1], text[:2], ...
+    return text[: bisect_right(widths, width - 1)] + "…"
 
 
 def _width(text: str) -> int:

@@ -10,6 +10,7 @@ from .inputs import model_of, texts_of
 
 
 def run(args: Any) -> None:
+    """Prints a line a token: id, token, offsets, and the characters of the text it stands for."""
     texts = texts_of(args)
     tokenizer = BertTokenizer.from_pretrained(model_of(args))
     for text in texts:

@@ -1,1 +1,1 @@
-"""What a user asks for: sentence vectors (embed.py), words for masks (fill_mask.py)."""
+"""What a user asks for: sentence vectors (embed.py, sentence_folder.py), words for masks (fill_mask.py)."""

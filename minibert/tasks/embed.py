@@ -6,31 +6,24 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, LoadError
-from ..formats.jsonfile import read_json, read_json_list
+from ..errors import InputError
 from ..locate import locate
 from ..models.encoder import BertEncoder
 from ..ops.xp import Array
 from ..text.tokenizer import BertTokenizer
+from .sentence_folder import read_folder
 
-# Each takes hidden states (B, T, H), 0 at padding, and mask (B, T, 1) -> (B, H). Several are set side by side, in this
-# order. The sums need no mask because padding is 0.
+# Each takes hidden states (B, T, H), 0 at padding, and mask (B, T, 1) -> (B, H). The sums need no mask because padding
+# is 0.
 POOLINGS: dict[str, Callable[[Array, Array], Array]] = {
     "cls": lambda x, mask: x[:, 0],
     "max": lambda x, mask: np.where(mask, x, -np.inf).max(axis=1),
     "mean": lambda x, mask: x.sum(axis=1) / mask.sum(axis=1),
     "mean_sqrt_len": lambda x, mask: x.sum(axis=1) / np.sqrt(mask.sum(axis=1)),
-}
-_POOLING_KEYS = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len",
 }
 
 
@@ -43,9 +36,12 @@ class SentenceEncoder:
 
     model        a BertEncoder or BertModel
     tokenizer    its BertTokenizer
-    pooling      one or several of "cls", "max", "mean", "mean_sqrt_len"
+    pooling      one or several of "cls", "max", "mean", "mean_sqrt_len", set side by side
     normalize    divide every vector by its length
-    max_length   tokens read of each text, [CLS] and [SEP] included; the model's positions by default
+    max_length   tokens read of each text, [CLS] and [SEP] included; by default the model's positions, or the
+                 tokenizer's model_max_length where that is less
+    lower_case   lower-case the texts before the tokenizer sees them, whatever it does itself
+    prompt       put before every text
     """
 
     def __init__(
@@ -55,6 +51,8 @@ class SentenceEncoder:
         pooling: Sequence[str] = ("mean",),
         normalize: bool = False,
         max_length: int | None = None,
+        lower_case: bool = False,
+        prompt: str = "",
     ) -> None:
         unknown = [name for name in pooling if name not in POOLINGS]
         if unknown or not pooling:
@@ -64,9 +62,12 @@ class SentenceEncoder:
         self.tokenizer = tokenizer
         self.pooling = tuple(pooling)
         self.normalize = normalize
-        self.max_length = limit if max_length is None else max_length
-        if not 3 <= self.max_length <= limit:
-            raise InputError(f"max_length: expected 3 to {limit} tokens, the model's positions, got {max_length}")
+        self.max_length = min(limit, tokenizer.model_max_length) if max_length is None else max_length
+        self.lower_case = lower_case
+        self.prompt = prompt
+        if not isinstance(self.max_length, int) or not 3 <= self.max_length <= limit:
+            expected = f"3 to {limit} tokens, the model's positions"
+            raise InputError(f"max_length: expected {expected}, got {self.max_length!r}")
 
     @classmethod
     def from_pretrained(
@@ -74,20 +75,12 @@ class SentenceEncoder:
     ) -> SentenceEncoder:
         """A folder as sentence-transformers saves it, or any BERT folder (then: mean pooling, not normalised).
 
-        modules.json says what follows the encoder; 1_Pooling/config.json how to pool; sentence_bert_config.json how
-        many tokens to read. Modules other than Transformer, Pooling and Normalize are refused with LoadError.
+        What its files say about pooling, normalising, length, lower-casing and a prompt is followed; LoadError for what
+        is not implemented, such as modules other than Transformer, Pooling and Normalize.
         """
-        folder = locate(path)
-        modules = _modules(folder)
-        body = folder / modules.get("Transformer", "")
-        limits = read_json(body / "sentence_bert_config.json") if (body / "sentence_bert_config.json").is_file() else {}
-        return cls(
-            BertEncoder.from_pretrained(body, dtype=dtype, engine=engine),
-            BertTokenizer.from_pretrained(body),
-            pooling=_pooling(folder / modules["Pooling"]) if "Pooling" in modules else ("mean",),
-            normalize="Normalize" in modules,
-            max_length=limits.get("max_seq_length"),
-        )
+        body, options = read_folder(locate(path))
+        model = BertEncoder.from_pretrained(body, dtype=dtype, engine=engine)
+        return cls(model, BertTokenizer.from_pretrained(body), **options)
 
     @property
     def dimension(self) -> int:
@@ -112,7 +105,7 @@ class SentenceEncoder:
             return self.encode([texts], batch_size, normalize, progress)[0]
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size: expected a positive integer, got {batch_size!r}")
-        texts = list(texts)
+        texts = self._prepared(texts)
         vectors = np.empty((len(texts), self.dimension), dtype=self.model.dtype)
         if not texts:
             return vectors
@@ -120,18 +113,27 @@ class SentenceEncoder:
         order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
         batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
         for batch in _with_progress(batches, len(texts), progress):
-            inputs = self.tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="np")
+            rows = {"input_ids": [ids[i] for i in batch]}
+            # on the right, where padding moves no token to another position, whatever the tokenizer would do
+            inputs = self.tokenizer.pad(rows, padding_side="right", return_tensors="np")
             hidden = self.model(**inputs).last_hidden_state
             mask = inputs["attention_mask"][:, :, None] == 1
             vectors[batch] = np.concatenate([POOLINGS[name](hidden, mask) for name in self.pooling], axis=1)
         if self.normalize if normalize is None else normalize:
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            vectors = _unit(vectors)
         return vectors
 
     def similarity(self, a: Array, b: Array) -> Array:
         """Cosine of the angle between every vector of a (n, H) and every one of b (m, H) -> (n, m)."""
-        a, b = (x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12) for x in (a, b))
-        return a @ b.T
+        return _unit(a) @ _unit(b).T
+
+    def _prepared(self, texts: Sequence[str]) -> list[str]:
+        texts = list(texts)
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError(f"texts[{i}]: expected a string, got {type(text).__name__}")
+        texts = [self.prompt + text for text in texts]
+        return [text.lower() for text in texts] if self.lower_case else texts
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         ids: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"]
@@ -149,35 +151,9 @@ class SentenceEncoder:
         )
 
 
-def _modules(folder: Path) -> dict[str, str]:
-    """Kind -> sub-folder, from modules.json; empty for a folder that sentence-transformers did not write."""
-    path = folder / "modules.json"
-    if not path.is_file():
-        return {}
-    modules: dict[str, str] = {}
-    for entry in read_json_list(path):
-        if not isinstance(entry, dict) or not {"type", "path"} <= set(entry):
-            raise LoadError(f'{path}: expected entries with "type" and "path", got {entry!r}')
-        kind, place = str(entry["type"]).rpartition(".")[2], entry["path"]
-        if kind not in ("Transformer", "Pooling", "Normalize"):
-            raise LoadError(
-                f"{path}: module {entry['type']} is not implemented; there are Transformer, Pooling, Normalize"
-            )
-        if not isinstance(place, str) or Path(place).name != place or place == "..":
-            raise LoadError(f"{path}: expected the name of a sub-folder as path of {kind}, got {place!r}")
-        modules[kind] = place
-    return modules
-
-
-def _pooling(folder: Path) -> list[str]:
-    config = read_json(folder / "config.json")
-    on = [key for key, value in config.items() if key.startswith("pooling_mode_") and value]
-    unknown = [key for key in on if key not in _POOLING_KEYS]
-    if unknown:
-        raise LoadError(f"{folder / 'config.json'}: {', '.join(unknown)} is not implemented")
-    if not on:
-        raise LoadError(f"{folder / 'config.json'}: expected one of {', '.join(_POOLING_KEYS)} to be true, got none")
-    return [name for key, name in _POOLING_KEYS.items() if key in on]
+def _unit(x: Array) -> Array:
+    """Every row divided by its length; a row of zeros stays one."""
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
 def _with_progress(batches: list[list[int]], total: int, progress: bool | None) -> Any:

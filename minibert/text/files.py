@@ -7,13 +7,14 @@ a file is ever opened: a config must not be able to choose what is read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import LoadError, NotFound
+from ..formats.files import impostor, open_regular
+from ..formats.jsonfile import read_json
 from .added import AddedToken
 from .profiles import Profile
 from .unicode import SURROGATE
@@ -64,7 +65,7 @@ def read(place: Path, profile: Profile) -> Saved:
         ("tokenizer_config.json", _take_config),
     ):
         if (place / name).is_file():
-            take(saved, _read_json(place / name), place / name)
+            take(saved, read_json(place / name), place / name)
     return saved
 
 
@@ -98,7 +99,7 @@ def _read_vocab(path: Path, profile: Profile) -> dict[str, int]:
 
 
 def _from_tokenizer_json(path: Path) -> Saved:
-    data = _read_json(path)
+    data = read_json(path, _LARGEST_FILE)
     model = _section(data, "model", path, "WordPiece")
     vocab = model.get("vocab")
     if not isinstance(vocab, dict):
@@ -244,25 +245,13 @@ def _wrong(path: Path, name: str, expected: str, got: object) -> NoReturn:
 
 
 def _read_text(path: Path) -> str:
-    size = path.stat().st_size
-    if size > _LARGEST_FILE:
-        raise LoadError(f"{path}: {size} bytes; expected a tokenizer file of at most {_LARGEST_FILE}")
-    data = path.read_bytes()
-    if data.startswith(b"version https://git-lfs"):
-        raise LoadError(f"{path}: a git-lfs pointer, not the file itself", "fetch it with git lfs pull")
+    with open_regular(path) as file:
+        data = file.read(_LARGEST_FILE + 1)
+    if len(data) > _LARGEST_FILE:
+        raise LoadError(f"{path}: expected a vocabulary of at most {_LARGEST_FILE} bytes, got more")
+    if verdict := impostor(data):
+        raise LoadError(f"{path}: expected a vocabulary, got {verdict[0]}", verdict[1])
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise LoadError(f"{path}: expected UTF-8 text, byte {error.start} is 0x{data[error.start]:02x}") from None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(_read_text(path))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, LoadError):
-            raise
-        raise LoadError(f"{path}: malformed JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise LoadError(f"{path}: expected a JSON object, got {type(data).__name__}")
-    return data

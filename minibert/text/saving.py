@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..formats.atomic import write_atomic
 from .added import AddedToken
 
 __all__ = ["tokenizer_json", "write"]
@@ -40,7 +40,9 @@ def write(
         texts["vocab.txt"] = "".join(f"{piece}\n" for piece in pieces)
     else:
         (directory / "vocab.txt").unlink(missing_ok=True)  # one of an earlier tokenizer would contradict the rest
-    return [_replace(directory / name, text) for name, text in texts.items()]
+    for name, text in texts.items():
+        write_atomic(directory / name, text.encode("utf-8"))
+    return [directory / name for name in texts]
 
 
 def tokenizer_json(
@@ -104,13 +106,3 @@ def _is_line(piece: str) -> bool:
 
 def _dumps(data: Mapping[str, Any]) -> str:
     return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
-
-
-def _replace(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_bytes(text.encode("utf-8"))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

@@ -1,6 +1,4 @@
-"""Sentence vectors: pooling, order, options, folders of sentence-transformers, and the published figures."""
-
-import json
+"""Sentence vectors: pooling, order, options, and the published figures."""
 
 import numpy as np
 import pytest
@@ -56,6 +54,32 @@ def test_normalize_overrides_what_the_model_says(encoder):
     np.testing.assert_array_equal(always.encode(TEXTS, normalize=False), plain)
 
 
+@pytest.mark.parametrize(("scale", "length"), [(0, 0), (1e-9, 1)])
+def test_a_vector_of_zeros_stays_one_and_a_tiny_one_is_normalised(folder, scale, length):
+    encoder = SentenceEncoder.from_pretrained(folder, dtype="float64")
+    for part in ("weight", "bias"):
+        encoder.model.parameters[f"encoder.layer.1.output.LayerNorm.{part}"][...] *= scale
+    vectors = encoder.encode(TEXTS, normalize=True)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), length, rtol=SAME)
+    plain = encoder.encode(TEXTS)
+    np.testing.assert_allclose(np.diag(encoder.similarity(plain, plain)), length, rtol=SAME)
+
+
+def test_vectors_do_not_depend_on_the_side_that_the_tokenizer_pads(encoder, folder):
+    left = mb.BertTokenizer.from_pretrained(folder, padding_side="left")
+    for pooling in POOLINGS:
+        vectors = SentenceEncoder(encoder.model, left, [pooling]).encode(TEXTS)
+        right = SentenceEncoder(encoder.model, encoder.tokenizer, [pooling]).encode(TEXTS)
+        np.testing.assert_array_equal(vectors, right)
+
+
+def test_lower_case_and_prompt_come_before_the_tokenizer(encoder, folder):
+    cased = mb.BertTokenizer.from_pretrained(folder, do_lower_case=False)
+    asked = SentenceEncoder(encoder.model, cased, lower_case=True, prompt="Is it ")
+    expected = encoder.encode(["is it the cat", "is it a dog", "is it"])
+    np.testing.assert_array_equal(asked.encode(["the CAT", "A dog", ""]), expected)
+
+
 def test_similarity_is_the_cosine(encoder):
     v = encoder.encode(TEXTS)
     cosine = encoder.similarity(v, v[:2])
@@ -68,6 +92,12 @@ def test_long_texts_are_cut_and_it_is_said(encoder):
     with pytest.warns(TruncationWarning, match="2 of 5 texts were longer than 5 tokens"):
         vectors = short.encode(["a dog", "the cat sat", "the cat sat on", "the cat sat on the mat", "a"])
     np.testing.assert_allclose(vectors[1], vectors[3], atol=SAME)  # [CLS] the cat sat [SEP]
+
+
+def test_a_text_is_cut_where_the_tokenizer_ends_if_nothing_else_is_said(encoder, folder):
+    for said, expected in ((20, 20), (512, 32)):
+        tokenizer = mb.BertTokenizer.from_pretrained(folder, model_max_length=said)
+        assert SentenceEncoder(encoder.model, tokenizer).max_length == expected
 
 
 def test_no_texts_give_no_vectors(encoder):
@@ -86,6 +116,7 @@ def test_impossible_settings_are_refused(encoder):
         ({"pooling": []}, "pooling"),
         ({"max_length": 33}, "max_length"),
         ({"max_length": 2}, "max_length"),
+        ({"max_length": "12"}, "max_length"),
     ):
         with pytest.raises(mb.InputError, match=word):
             SentenceEncoder(encoder.model, encoder.tokenizer, **settings)
@@ -101,63 +132,6 @@ def test_progress_goes_to_stderr(encoder, capsys):
     assert captured.out == ""
     encoder.encode(TEXTS, batch_size=1)
     assert capsys.readouterr().err == ""
-
-
-# ---- folders of sentence-transformers -------------------------------------------------------------------------------
-
-
-def write_modules(folder, modules, pooling=None, limits=None):
-    entries = [{"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-               for i, (kind, path) in enumerate(modules)]  # fmt: skip
-    (folder / "modules.json").write_text(json.dumps(entries))
-    if pooling is not None:
-        (folder / "1_Pooling").mkdir(exist_ok=True)
-        (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
-    if limits is not None:
-        (folder / "sentence_bert_config.json").write_text(json.dumps(limits))
-
-
-STANDARD = (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))
-
-
-def test_a_saved_folder_says_how_to_pool_normalise_and_cut(tmp_path):
-    folder = tiny_folder(tmp_path)
-    modes = {"word_embedding_dimension": 16, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}
-    write_modules(folder, STANDARD, modes, {"max_seq_length": 7, "do_lower_case": False})
-    encoder = SentenceEncoder.from_pretrained(folder)
-    assert (encoder.pooling, encoder.normalize, encoder.max_length) == (("cls", "mean"), True, 7)
-    assert encoder.encode("a dog").shape == (32,)
-    assert encoder.dimension == 32
-    assert "pooling cls+mean, normalised, 7 tokens" in repr(encoder)
-
-
-def test_a_bare_folder_means_mean_pooling(encoder):
-    assert (encoder.pooling, encoder.normalize, encoder.max_length) == (("mean",), False, 32)
-
-
-@pytest.mark.parametrize(
-    ("modules", "pooling", "words"),
-    [
-        ((("Transformer", ""), ("Dense", "2_Dense")), None, "Dense"),
-        ((("Transformer", ".."),), None, "sub-folder"),
-        ((("Transformer", "/etc"),), None, "sub-folder"),
-        (STANDARD, {"pooling_mode_weightedmean_tokens": True}, "pooling_mode_weightedmean_tokens"),
-        (STANDARD, {"pooling_mode_mean_tokens": False}, "got none"),
-    ],
-)
-def test_folders_that_cannot_be_honoured_are_refused(tmp_path, modules, pooling, words):
-    folder = tiny_folder(tmp_path)
-    write_modules(folder, modules, pooling)
-    with pytest.raises(mb.LoadError, match=words):
-        SentenceEncoder.from_pretrained(folder)
-
-
-def test_modules_json_of_another_shape_is_refused(tmp_path):
-    folder = tiny_folder(tmp_path)
-    for text in ('{"a": 1}', "[1]", '[{"type": "x"}]'):
-        (folder / "modules.json").write_text(text)
-        with pytest.raises(mb.LoadError, match=r"modules\.json"):
-            SentenceEncoder.from_pretrained(folder)
 
 
 # ---- the published checkpoint ---------------------------------------------------------------------------------------

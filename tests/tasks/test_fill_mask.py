@@ -42,6 +42,15 @@ def test_scores_over_all_words_sum_to_1(parts):
     assert sum(g["score"] for g in guesses) == pytest.approx(1, abs=1e-5)  # float32
 
 
+def test_equal_scores_come_in_the_order_of_the_ids(parts, monkeypatch):
+    model, tokenizer = parts
+    logits = np.zeros((1, 5000), np.float32)  # an unstable sort mixes many ties
+    logits[0, 20:30:2] = 1
+    monkeypatch.setattr(model, "logits_at", lambda where, **inputs: logits)
+    tokens = [guess["token"] for guess in mb.fill_mask(model, tokenizer, "a [MASK]", top_k=20)]
+    assert tokens == [20, 22, 24, 26, 28, *range(15)]
+
+
 def test_only_the_masked_rows_reach_the_head(parts, monkeypatch):
     model, tokenizer = parts
     rows = []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
 from minibert.errors import InputError, LoadError, NotFound
-from minibert.text import AddedToken, BertTokenizer
+from minibert.text import AddedToken, BertTokenizer, files
 from tests.text.reference import VOCAB, small
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##b", "A", "é", "e", "中", "yes"]
@@ -168,8 +170,8 @@ def test_nothing_there(tmp_path):
         ({"post_processor": 3}, "post_processor"),
         ({"added_tokens": [{"id": 1}]}, "content of an added token"),
         ({"added_tokens": [3]}, "added_tokens"),
-        ({"added_tokens": [{"id": 99, "content": "\ud800"}]}, "lone surrogates"),
-        ({"model__vocab__x\udfff": 99}, "lone surrogate"),
+        ({"added_tokens": [{"id": 99, "content": "\ud800"}]}, "half of a surrogate pair"),
+        ({"model__vocab__x\udfff": 99}, "half of a surrogate pair"),
         ({"added_tokens": [{"id": 1, "content": "new"}]}, "its id 1 is that of"),
         ({"added_tokens": [{"id": 1 << 31, "content": "new"}]}, "expected an id from 0"),
         ({"added_tokens": [{"id": -1, "content": "new"}]}, "expected an id from 0"),
@@ -197,6 +199,10 @@ def test_tokenizer_json_of_another_kind(folder, changes, match):
         b"\xff\xfe",
         b"[" * 100_000,
         b'{"a": 1e999999',
+        b'{"a": 1e999999}',
+        b'{"a": NaN}',
+        b'{"a": 1, "a": 1}',
+        b"<!DOCTYPE html>",
         b"version https://git-lfs.github.com/spec/v1\n",
     ],
 )
@@ -225,17 +231,68 @@ def test_impossible_configs(folder, changes):
         BertTokenizer.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"a\nb\n", b"\xff\n", b"[UNK]\n[CLS]\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n\n",
+        b"a\nb\n",
+        b"\xff\n",
+        b"[UNK]\n[CLS]\n",
+        b"version https://git-lfs.github.com/spec/v1\n[UNK]\n[CLS]\n[SEP]\n",
+        b"<html>\n[UNK]\n[CLS]\n[SEP]\n",
+    ],
+)
 def test_impossible_vocab_files(tmp_path, content):
     (tmp_path / "vocab.txt").write_bytes(content)
     with pytest.raises(LoadError, match=re.escape(str(tmp_path))):
         BertTokenizer.from_pretrained(tmp_path)
 
 
+def test_files_that_are_too_large(folder, monkeypatch):
+    monkeypatch.setattr(files, "_LARGEST_FILE", 20)
+    for name in ("tokenizer.json", "vocab.txt"):
+        with pytest.raises(LoadError, match="at most 20 bytes"):
+            BertTokenizer.from_pretrained(folder / name)
+
+
+def test_a_tokenizer_json_may_be_large(folder):
+    with (folder / "tokenizer.json").open("ab") as file:
+        file.write(b" " * (17 << 20))
+    assert BertTokenizer.from_pretrained(folder).tokenize("A") == ["a"]
+
+
+@pytest.mark.parametrize("pieces", [["[UNK]", "[CLS]", "[SEP]", "x\udfff"], {"[UNK]": 0, "\ud800": 1}])
+def test_pieces_that_could_not_be_written(pieces):
+    with pytest.raises(LoadError, match="lone surrogate"):
+        BertTokenizer(pieces)
+
+
 def test_lines_may_end_as_on_windows(tmp_path):
     (tmp_path / "vocab.txt").write_bytes(b"[UNK]\r\n[CLS]\r\n[SEP]\r\na")
     for profile in ("hf-fast", "hf-slow", "google"):
         assert BertTokenizer.from_pretrained(tmp_path, profile=profile).encode("a") == [1, 3, 2]
+
+
+def test_what_cannot_be_saved_leaves_the_old_files(folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        small().save_pretrained(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_reading_a_tokenizer_needs_no_numpy(folder):
+    code = (
+        "import sys; from minibert.text import BertTokenizer\n"
+        "BertTokenizer.from_pretrained(sys.argv[1])('a b').input_ids\n"
+        "raise SystemExit('numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(folder)], check=False).returncode == 0
 
 
 def test_saving_where_a_file_is(tmp_path):
