@@ -163,16 +163,23 @@ def plan(
     if problems:
         raise LoadError(
             f"{source.directory}: the weights do not fit the model; {'; '.join(problems)}",
-            "config.json, or a value given with it, contradicts the weights"
-            if report.misshapen
-            else "strict=False starts missing tensors fresh and leaves unexpected ones out; num_labels=... asks for a "
-            "new classifier",
+            _remedy(report),
         )
     if report.missing:
         report.notes.append("what is missing has fresh weights and must be trained")
     if report.missing or report.unexpected:
         warnings.warn(str(report), MissingWeights, stacklevel=3)
     return Plan(source, report, pairs)
+
+
+def _remedy(report: LoadReport) -> str:
+    if report.misshapen:
+        return "config.json, or a value given with it, contradicts the weights"
+    if report.missing and all(canonical(name).startswith(HEADS) for name in report.missing):
+        return (
+            "the checkpoint has no such head; in Python, strict=False or num_labels=... gives it fresh weights to train"
+        )
+    return "strict=False starts missing tensors fresh and leaves unexpected ones out"
 
 
 def _settle_decoder(stored: dict[str, str], tied: bool, source: Pretrained, report: LoadReport) -> None:

@@ -37,6 +37,9 @@ installed Python package. ${MODEL_VARIABLE} names the one to use without --model
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # any text in the world may come out, on any terminal
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -47,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     with warnings.catch_warnings():  # which also puts back how they are shown
         warnings.showwarning = lambda message, *_rest, **_more: _say(f"minibert: note: {message}")
-        return _run(args, args.debug or bool(os.environ.get("MINIBERT_DEBUG")))
+        return _run(args, args.debug or os.environ.get("MINIBERT_DEBUG", "0") not in ("", "0"))
 
 
 def _run(args: argparse.Namespace, debug: bool) -> int:
@@ -64,7 +67,7 @@ def _run(args: argparse.Namespace, debug: bool) -> int:
     except MemoryError:
         if debug:
             raise
-        return _fail("out of memory", "a smaller --batch-size needs less", 5)
+        return _fail("out of memory", "fewer texts at a time, or a smaller --batch-size, need less", 5)
     except MinibertError as error:
         if debug:
             raise
@@ -98,7 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     fill = _verb(verbs, "fill-mask", "guess the words behind [MASK]", texts=True)
     fill.add_argument("--top-k", type=_positive, default=5, metavar="K", help="guesses a mask (default 5)")
-    fill.add_argument("--targets", nargs="+", metavar="WORD", help="choose among these words only")
+    fill.add_argument("--targets", metavar="WORD,...", help="choose among these words only, as in cat,dog")
     fill.add_argument("--json", action="store_true", help="print JSON lines")
 
     tokenize = _verb(verbs, "tokenize", "show tokens, ids and offsets", texts=True)
@@ -151,7 +154,7 @@ def _natural(text: str) -> int:
 
 def _at_least(least: int, text: str, expected: str) -> int:
     with suppress(ValueError):
-        if (value := int(text)) >= least:
+        if least <= (value := int(text)) < 2**31:
             return value
     raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
 

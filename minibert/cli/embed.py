@@ -22,7 +22,9 @@ CHUNK = 8
 
 def run(args: Any) -> None:
     """Writes the vectors to stdout as they come, or to a file, which appears when it is whole."""
-    if args.format == "npy" and args.output is None and sys.stdout.isatty():
+    if args.output == "":
+        raise UsageError("--output: expected the name of a file, got an empty one")
+    if args.format == "npy" and args.output in (None, "-") and sys.stdout.isatty():
         raise UsageError("an array is not for a terminal", "--output vectors.npy, or redirect stdout")
     texts = texts_of(args)
     encoder = SentenceEncoder.from_pretrained(model_of(args))
@@ -50,7 +52,7 @@ def _array(encoder: SentenceEncoder, texts: Iterable[str], batch_size: int) -> I
 
 
 def _write(content: Iterable[bytes], output: str | None) -> None:
-    if output:  # of a link to a file the file is replaced, not the link
+    if output and output != "-":  # of a link to a file the file is replaced, not the link
         write_atomic(os.path.realpath(output) if os.path.isfile(output) else output, content)
         return
     for piece in content:

@@ -17,8 +17,9 @@ def run(args: Any) -> None:
     path = model_of(args)
     tokenizer = BertTokenizer.from_pretrained(path)
     model = BertForMaskedLM.from_pretrained(path)
+    targets = None if args.targets is None else args.targets.split(",")
     for text in texts:
-        found = fill_mask(model, tokenizer, text, args.top_k, args.targets)
+        found = fill_mask(model, tokenizer, text, args.top_k, targets)
         masks = found if found and isinstance(found[0], list) else [found]
         if args.json:
             print(json.dumps({"text": text, "masks": masks}), flush=True)

@@ -33,13 +33,15 @@ def texts_of(args: Any) -> Iterator[str]:
         raise UsageError("texts were given both as arguments and with --file", "give one of the two")
     if args.file is not None and args.file != "-":
         path = Path(args.file)
-        if not path.is_file():
-            raise NotFound(f"{path}: no such file")
+        if not args.file or not path.exists():  # a pipe is a file, too
+            raise NotFound(f"--file {args.file!r}: no such file")
+        if path.is_dir():
+            raise NotFound(f"{path}: expected a file of texts, got a folder")
         return _file_lines(path)
     if not args.texts and args.file is None and sys.stdin.isatty():
         raise UsageError("no text given", f'minibert {args.verb} --model MODEL "a text" "another", or pipe lines in')
     if args.texts and args.texts != ["-"]:
-        return iter(args.texts)
+        return map(_argument, args.texts)
     return _lines(sys.stdin.buffer, "stdin")
 
 
@@ -50,6 +52,19 @@ def chunks(items: Iterable[str], size: int) -> Iterator[list[str]]:
         yield chunk
 
 
+def printable(text: str) -> str:
+    """The text for a terminal: what would move the cursor or change colours is shown as �."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def _argument(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Python has put bytes that are no UTF-8 into halves of surrogate pairs
+        raise InputError(f"text {os.fsencode(text)!r} is not UTF-8") from None
+    return text
+
+
 def _file_lines(path: Path) -> Iterator[str]:
     with path.open("rb") as file:
         yield from _lines(file, str(path))
@@ -58,7 +73,8 @@ def _file_lines(path: Path) -> Iterator[str]:
 def _lines(file: BinaryIO, where: str) -> Iterator[str]:
     for number, line in enumerate(file, 1):
         try:
-            yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")  # a byte order mark is no part of a text
+            yield text.removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
             byte = line[error.start]
             raise InputError(f"{where}, line {number}: byte 0x{byte:02x} at {error.start} is not UTF-8") from None

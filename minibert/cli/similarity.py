@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Any
 
 from ..tasks.embed import SentenceEncoder
-from .inputs import UsageError, model_of, texts_of
+from .inputs import UsageError, model_of, printable, texts_of
 
 COLUMN = 8
 
@@ -19,7 +19,9 @@ def run(args: Any) -> None:
     """Prints the matrix, the texts cut to fit the terminal's width."""
     texts = list(texts_of(args))
     if len(texts) < 2:
-        raise UsageError(f"expected at least two texts to compare, got {len(texts)}")
+        raise UsageError(
+            f"expected at least two texts to compare, got {len(texts)}", "give each in quotes, or one a line"
+        )
     encoder = SentenceEncoder.from_pretrained(model_of(args))
     vectors = encoder.encode(texts, args.batch_size)
     matrix = encoder.similarity(vectors, vectors)
@@ -38,7 +40,7 @@ def run(args: Any) -> None:
 
 def _fit(text: str, width: int) -> str:
     """On one line, in at most `width` columns."""
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     if _width(text) <= width:
         return text
     widths = list(accumulate(map(_width, text)))  # of text[:1], text[:2], ...

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ..text.tokenizer import BertTokenizer
-from .inputs import model_of, texts_of
+from .inputs import model_of, printable, texts_of
 
 
 def run(args: Any) -> None:
@@ -24,5 +24,5 @@ def run(args: Any) -> None:
         width = max(len(token) for token in tokens)
         for token, number, (start, end), segment in zip(tokens, ids, offsets, segments, strict=True):
             source = args.pair if segment else text
-            print(f"{number:6}  {token:{width}}  {start:4}:{end:<4}  {source[start:end]}".rstrip())
+            print(f"{number:6}  {token:{width}}  {start:4}:{end:<4}  {printable(source[start:end])}".rstrip())
         print()

@@ -21,8 +21,8 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | Iterable[bytes |
     """Writes `content`, bytes or chunks of bytes, as the file `path`; all of it or nothing.
 
     A file already there keeps its permissions, and programs that hold it open or mapped keep what they had. A symbolic
-    link is replaced, not followed. A device or a pipe is written to as it is: it cannot be replaced, and what came out is
-    out. Raises OSError as the file system does; `path` is then untouched, unless it was the last step, the folder's
+    link is replaced, not followed. A device or a pipe is written to as it is: it cannot be replaced, and what came out
+    is out. Raises OSError as the file system does; `path` is then untouched, unless it was the last step, the folder's
     fsync, that failed.
     """
     path = Path(path)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..formats.files import quote
 from ..models.pretraining import BertForMaskedLM
 from ..ops import softmax
 from ..text.tokenizer import BertTokenizer
@@ -31,13 +32,19 @@ def fill_mask(
     """
     if not isinstance(top_k, int) or top_k < 1:
         raise InputError(f"top_k: expected a positive integer, got {top_k!r}")
+    if not isinstance(model, BertForMaskedLM):
+        raise InputError(f"model: expected a BertForMaskedLM, got {type(model).__name__}")
     if not isinstance(text, str):
         raise InputError(f"text: expected a string, got {type(text).__name__}")
+    if isinstance(targets, str):
+        raise InputError(f"targets: expected a list of words, got the string {quote(targets)}")
     inputs = tokenizer(text, return_tensors="np")
     ids = inputs["input_ids"]
     where = ids == tokenizer.mask_token_id
     if not where.any():
-        raise InputError(f"no {tokenizer.mask_token} in {text!r}", f"write {tokenizer.mask_token} for the missing word")
+        raise InputError(
+            f"no {tokenizer.mask_token} in {quote(text)}", f"write {tokenizer.mask_token} for the missing word"
+        )
     allowed = None if targets is None else _target_ids(tokenizer, targets)
     probs, _ = softmax(model.logits_at(where, **inputs))
     results = []
@@ -66,7 +73,7 @@ def _target_ids(tokenizer: BertTokenizer, targets: Sequence[str]) -> Any:
         found = tokenizer.encode(target, add_special_tokens=False)
         if len(found) != 1 or found[0] == tokenizer.unk_token_id:
             pieces = ", ".join(tokenizer.tokenize(target)) or "nothing"
-            raise InputError(f"target {target!r} is not one word of the vocabulary, but {pieces}")
+            raise InputError(f"target {quote(target)} is not one word of the vocabulary, but {pieces}")
         ids += found
     if not ids:
         raise InputError("targets: expected at least one word")

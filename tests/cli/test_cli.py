@@ -113,8 +113,42 @@ def test_a_closed_pipe_is_silent(folder, tmp_path):
 
 
 def test_odd_characters_pass_through(folder):
-    for text in ("cat \u202e😀 \u0301", os.fsdecode(b"cat \xff")):  # the second is a lone surrogate to Python
-        for variables in ({}, {"PYTHONIOENCODING": "ascii"}):
-            status, out, err = minibert("tokenize", "--model", folder, text, env=variables)
-            assert (status, err) == (0, "")
-            assert "cat" in out
+    for variables in ({}, {"PYTHONIOENCODING": "ascii"}):
+        status, out, err = minibert("tokenize", "--model", folder, "cat \u202e😀 \u0301 \x1b[31m", env=variables)
+        assert (status, err) == (0, "")
+        assert "cat" in out
+        assert "\x1b" not in out
+
+
+def test_an_argument_that_is_not_utf8_is_an_error_like_any_other_text(folder):
+    status, out, err = minibert("tokenize", "--model", folder, os.fsdecode(b"cat \xff"))
+    assert (status, out) == (4, "")
+    assert r"b'cat \xff' is not UTF-8" in err
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_text(folder):
+    marked = minibert("tokenize", "--model", folder, "--json", stdin=b"\xef\xbb\xbfthe cat\nthe cat\n")[1].splitlines()
+    assert marked[0] == marked[1]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+@pytest.mark.parametrize("verb", ["embed", "similarity", "tokenize"])
+def test_closed_streams_are_no_crash(folder, verb, closed):
+    command = f'exec "$0" -m minibert {verb} --model "$1" "the cat" "a dog" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, folder], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert bool(done.stdout) == (closed != ">&-")
+
+
+def test_texts_come_from_a_pipe_given_as_a_file(folder, tmp_path):
+    command = 'printf "the cat\\na dog\\n" | "$0" -m minibert tokenize --model "$1" --json --file /dev/stdin'
+    done = subprocess.run(["sh", "-c", command, sys.executable, folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 2
+    for bad, words in (("", "no such file"), (tmp_path, "got a folder")):
+        status, _, err = minibert("tokenize", "--model", folder, "--file", bad)
+        assert status == 3
+        assert words in err

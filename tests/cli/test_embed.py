@@ -112,3 +112,12 @@ def test_embed_writes_through_a_link_and_into_a_pipe(folder, tmp_path):
     assert os.read(reader, 1 << 16).decode() == expected
     os.close(reader)
     assert stat.S_ISFIFO(os.stat(pipe).st_mode)
+
+
+def test_output_to_a_dash_is_stdout_and_to_nothing_an_error(folder):
+    assert minibert("embed", "--model", folder, "a dog", "--output", "-") == minibert(
+        "embed", "--model", folder, "a dog"
+    )
+    status, out, err = minibert("embed", "--model", folder, "a dog", "--output", "")
+    assert (status, out) == (2, "")
+    assert "expected the name of a file" in err

@@ -38,7 +38,7 @@ def test_fill_mask_prints_guesses(folder):
     rows = [json.loads(line) for line in out.splitlines()]
     assert [len(row["masks"]) for row in rows] == [2, 1]
     assert len(rows[0]["masks"][0]) == 5
-    status, out, _ = minibert("fill-mask", "--model", folder, "a [MASK]", "--targets", "cat", "dog")
+    status, out, _ = minibert("fill-mask", "--model", folder, "a [MASK]", "--targets", "cat,dog")
     assert sorted(line.split()[1] for line in out.strip().splitlines()) == ["cat", "dog"]
 
 

@@ -78,6 +78,7 @@ def test_only_the_masked_rows_reach_the_head(parts, monkeypatch):
         ("a [MASK]", {"targets": ["unheardof"]}, "not one word"),
         ("a [MASK]", {"targets": ["unaffable"]}, "un, ##aff, ##able"),
         ("a [MASK]", {"targets": []}, "at least one"),
+        ("a [MASK]", {"targets": "cat"}, "expected a list of words"),
         ("a [MASK]", {"top_k": 0}, "top_k"),
         (None, {}, "expected a string"),
         ("[MASK] " * 40, {}, "the model has 32 positions"),
@@ -86,3 +87,9 @@ def test_only_the_masked_rows_reach_the_head(parts, monkeypatch):
 def test_bad_input_is_refused(parts, text, options, words):
     with pytest.raises(mb.InputError, match=words):
         mb.fill_mask(*parts, text, **options)
+
+
+def test_a_model_without_the_head_is_refused(parts):
+    encoder = mb.BertModel(mb.BertConfig(vocab_size=len(WORDS), hidden_size=4, num_attention_heads=1))
+    with pytest.raises(mb.InputError, match="expected a BertForMaskedLM, got BertModel"):
+        mb.fill_mask(encoder, parts[1], "a [MASK]")
