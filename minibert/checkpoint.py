@@ -31,7 +31,7 @@ import numpy as np
 from .errors import LoadError, NotFound
 from .formats.atomic import write_atomic
 from .formats.jsonfile import read_json
-from .formats.safetensors import save_safetensors
+from .formats.safetensors import nonfinite, save_safetensors
 from .formats.shards import Checkpoint, open_checkpoint
 from .locate import locate
 
@@ -93,6 +93,13 @@ class Plan:
         """Read every tensor of the plan into its place; half precision becomes the block's dtype exactly."""
         for name, stored in self.pairs:
             np.copyto(block[name], self.source.tensors.read(stored), casting="same_kind")
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = np.dot(block.flat, block.flat)  # one fast pass; it may overflow, so look again by name
+        if not np.isfinite(square):
+            names = nonfinite({stored: block[name] for name, stored in self.pairs})
+            if names:
+                self.report.notes.append(f"not finite: {_some(names)}")
+                warnings.warn(f"{self.source.directory}: NaN or infinite weights in {_some(names)}", stacklevel=4)
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -190,3 +190,21 @@ def test_a_config_that_contradicts_the_weights_costs_no_memory(tmp_path, masked_
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 50e6
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_load_with_a_warning_that_names_them(tmp_path, masked_lm, value):
+    def change(arrays):
+        arrays[WORDS][3, 2] = value
+
+    with pytest.warns(UserWarning, match=f"NaN or infinite weights in {WORDS}$"):
+        again = mb.BertForMaskedLM.from_pretrained(write(tmp_path, masked_lm, change))
+    assert f"not finite: {WORDS}" in str(again.load_report)
+
+
+def test_weights_that_are_huge_but_finite_are_no_matter(tmp_path, masked_lm):
+    def change(arrays):
+        arrays[WORDS][3, 2] = 1e30  # its square is no float32
+
+    again = mb.BertForMaskedLM.from_pretrained(write(tmp_path, masked_lm, change))  # warnings are errors here
+    assert again.parameters[WORDS][3, 2] == np.float32(1e30)
