@@ -11,10 +11,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from .erf import erf
+from .erf import normal_cdf
 from .xp import Array, namespace
 
-_SQRT_HALF = math.sqrt(0.5)
 _INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 _SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 _CUBIC = 0.044715
@@ -27,9 +26,7 @@ class GeluCache(NamedTuple):
 
 def gelu(x: Array) -> tuple[Array, GeluCache]:
     """Exact form.    Φ(x) = (1 + erf(x/√2))/2    y = x·Φ(x)        any shape"""
-    cdf = erf(x * _SQRT_HALF)
-    cdf += 1
-    cdf *= 0.5
+    cdf = normal_cdf(x)
     return x * cdf, GeluCache(x, cdf)
 
 

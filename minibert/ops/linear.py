@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .xp import Array
+from .xp import Array, namespace
 
 
 class LinearCache(NamedTuple):
@@ -26,7 +26,8 @@ def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, LinearCache]:
 
     x (N, in), weight (out, in), bias (out,) -> y (N, out)
     """
-    y = x @ weight.T + bias
+    y = (x @ weight.T).astype(namespace(x).result_type(x, weight, bias), copy=False)
+    y += bias  # in place: y is the largest array there is
     return y, LinearCache(x, weight)
 
 
