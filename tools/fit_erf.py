@@ -37,7 +37,7 @@ def large(t):
 
 
 def main():
-    for name, degrees in {"float64": (11, 14), "float32": (5, 6)}.items():
+    for name, degrees in {"float64": (11, 14), "float32": (6, 7)}.items():
         p = interpolate(small, mpf(0), mpf(1), degrees[0])
         q = interpolate(large, mpf(1) / 4, mpf(2) / 3, degrees[1])
         xs = [mpf(k) / 200 for k in range(1, 201)]
