@@ -25,7 +25,7 @@ from ..models.heads import decoder_names
 from ..ops.xp import Array
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
-"""Residue allowed, relative to the size of what cancels; measured: 5e-16 and 2e-7 or less."""
+"""Residue allowed, relative to the size of what cancels. tests/lab holds correct gradients to a fraction of it."""
 
 
 def check_identities(model: BertPreTrainedModel, grads: dict[str, Array]) -> Report:
@@ -33,7 +33,7 @@ def check_identities(model: BertPreTrainedModel, grads: dict[str, Array]) -> Rep
     total = total_norm(grads.values())
     relative = TOLERANCE[str(model.dtype)]
     rows = []
-    for name, residue, size in _identities(model, grads, total):
+    for name, residue, size in _identities(model, grads):
         error = float(np.linalg.norm(residue))
         # parts far below the whole gradient carry the rounding of the whole
         allowed = relative * (size + 1e-2 * total)
@@ -42,7 +42,7 @@ def check_identities(model: BertPreTrainedModel, grads: dict[str, Array]) -> Rep
     return Report(tuple(rows))
 
 
-def _identities(model: BertPreTrainedModel, g: dict[str, Array], total: float) -> Iterator[tuple[str, Array, float]]:
+def _identities(model: BertPreTrainedModel, g: dict[str, Array]) -> Iterator[tuple[str, Array, float]]:
     """(name, residue, size of the terms that cancel)"""
     p, heads = model.parameters, model.config.num_attention_heads
     body = f"{model.body}." if model.body else ""

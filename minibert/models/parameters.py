@@ -10,8 +10,6 @@ import numpy as np
 
 from ..ops.xp import Array
 
-QKV = ("query", "key", "value")
-
 
 class Param(NamedTuple):
     """One tensor of a model: its Hugging Face name, its shape, how it starts, and whether weight decay acts on it."""

@@ -12,7 +12,7 @@ from .wordpiece import WordPiece, split_words
 
 __all__ = ["Pipeline", "Tokens"]
 
-_CACHED_CHUNKS = 1 << 16  # ordinary prose has some 30 000 different words in a million
+_CACHED_CHUNKS = 1 << 16  # more than ordinary prose has different words
 _CACHED_LENGTH = 64  # characters; together at most some tens of megabytes
 
 
