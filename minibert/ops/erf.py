@@ -71,8 +71,8 @@ def _blockwise(f: Callable[[Any, Array], Array], x: Array) -> Array:
 
 
 def _erf_block(xp: Any, x: Array) -> Array:
-    """Both pieces at once and no branch (NumPy's `where` is slow on masks without a pattern). Each is held at its border, 1, outside
-    its interval, where it is the smaller of the two, since erf(x)/x falls and erf rises."""
+    """Both pieces at once and no branch: NumPy's `where` is slow on masks without a pattern. Outside its interval each
+    is held at the border, 1, where it is the smaller of the two, since erf(x)/x falls and erf rises."""
     p, q = (_P32, _Q32) if x.dtype.itemsize <= 4 else (_P64, _Q64)
     inner = xp.clip(x, -1, 1)
     outer = xp.clip(xp.abs(x), 1, 6)  # erf(6) is 1 to the last bit of a double

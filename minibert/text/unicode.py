@@ -5,8 +5,9 @@ The published BERT tokenizers disagree about Unicode because they carry differen
 * `FROZEN` is what Hugging Face's fast tokenizer sees. Its punctuation, control and mark classes come from a Rust crate
   that stopped at **Unicode 8**, its canonical decomposition and reordering from another that stopped at **Unicode 9**,
   its lower-casing from the Rust standard library (Unicode 17). Asking the running Python would be wrong twice:
-  hundreds of code points differ, and every new Python would change the answer. So the old classes are written out below,
-  measured code point by code point (`tools/compare_tokenizers.py` repeats the measurement over all 1 112 064 of them).
+  hundreds of code points differ, and every new Python would change the answer. So the old classes are written out
+  below, measured code point by code point (`tools/compare_tokenizers.py` repeats the measurement over all 1 112 064 of
+  them).
 * `RUNNING` is the `unicodedata` of the Python that runs, which is what Google's code and Hugging Face's slow tokenizer
   use, so that those profiles answer as the originals do under the same Python (and change with it, as they do).
 
