@@ -2,9 +2,13 @@
 
 import os
 
+import pytest
+
 # The tests' matrices are tiny; BLAS threads would only wait for one another, ten times longer on a busy machine. Read
 # when numpy is first imported, so it stands before everything else.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# No test asks the real hub, whatever it does wrong; those of the hub have one of their own on this machine.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from hypothesis import HealthCheck, settings
 
@@ -14,3 +18,13 @@ settings.register_profile("dev", max_examples=25, **common)
 settings.register_profile("ci", max_examples=25, derandomize=True, **common)
 settings.register_profile("deep", max_examples=500, **common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fuzz", type=int, default=500, metavar="N", help="damaged files to try, a format (default 500)")
+
+
+@pytest.fixture
+def fuzz_cases(request):
+    """How many damaged files a fuzzer of a format makes."""
+    return request.config.getoption("--fuzz")

@@ -16,13 +16,14 @@ HEAVY = ("numpy", "regex", "safetensors", "rich", "numba", "cupy", "argparse")
 # Each room and what it may import of the package; errors and the version are for all.
 MAY_IMPORT = {
     "errors": set(),
-    "locate": set(),
+    "hub": {"formats"},
+    "locate": {"hub"},  # on use only
     "ops": set(),
     "formats": set(),
     "gradcheck": set(),
     "engines": {"ops"},
     "text": {"locate", "formats"},
-    "checkpoint": {"locate", "formats", "models"},  # models: types, and the config
+    "checkpoint": {"locate", "formats", "text", "models"},  # models: types, and the config; text: casing
     "models": {"ops", "engines", "checkpoint"},
     "tasks": {"ops", "engines", "formats", "locate", "checkpoint", "models", "text"},
     "lab": {"ops", "engines", "gradcheck", "models"},

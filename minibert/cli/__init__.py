@@ -21,6 +21,7 @@ from .. import __version__
 from ..errors import MinibertError
 
 MODEL_VARIABLE = "MINIBERT_MODEL"
+PLACES = "folder, weight file, TensorFlow prefix, pkg:NAME/sub/dir or org/name on the hub"
 
 EPILOG = f"""\
 examples:
@@ -28,11 +29,16 @@ examples:
   minibert embed --model MODEL --file sentences.txt --format npy --output vectors.npy
   minibert fill-mask --model MODEL "The capital of France is [MASK]."
   minibert tokenize --model MODEL "unaffable"
-  minibert inspect --model MODEL
+  minibert inspect PATH
+  minibert convert bert_model.ckpt NEW_FOLDER
+  minibert diff NEW_FOLDER OTHER_FOLDER
+  minibert download sentence-transformers/all-MiniLM-L6-v2
   minibert gradcheck
 
-MODEL is a folder with config.json and model.safetensors, or pkg:NAME/sub/dir inside an
-installed Python package. ${MODEL_VARIABLE} names the one to use without --model."""
+MODEL is a folder with weights and their config.json, a weight file, the prefix of a
+TensorFlow checkpoint, pkg:NAME/sub/dir inside an installed Python package, or org/name
+on the Hugging Face hub.
+${MODEL_VARIABLE} names the one to use without --model."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,10 +114,31 @@ def build_parser() -> argparse.ArgumentParser:
     tokenize.add_argument("--pair", metavar="TEXT", help="a second text for every text")
     tokenize.add_argument("--json", action="store_true", help="print JSON lines")
 
-    inspect = _verb(verbs, "inspect", "show a model's configuration and tensors")
+    inspect = _verb(verbs, "inspect", "say what a weight file or model folder is, and list its tensors", model=None)
+    inspect.add_argument("path", nargs="?", metavar="PATH", help=f"{PLACES} (default ${MODEL_VARIABLE})")
     inspect.add_argument("--json", action="store_true", help="print JSON")
 
-    check = _verb(verbs, "gradcheck", "prove every gradient of a model against the complex step", model_needed=False)
+    convert = _verb(verbs, "convert", "convert a checkpoint of any format, and report every tensor", model=None)
+    convert.add_argument("source", metavar="SRC", help=PLACES)
+    convert.add_argument("target", metavar="DST", help="a new folder")
+    convert.add_argument(
+        "--to", choices=("safetensors", "npz", "tf"), default="safetensors", help="(default %(default)s)"
+    )
+    convert.add_argument("--drop-unknown", action="store_true", help="leave out tensors that are no part of BERT")
+    convert.add_argument("--json", action="store_true", help="print the report as JSON")
+
+    diff = _verb(verbs, "diff", "compare two checkpoints, of whatever formats, tensor by tensor", model=None)
+    diff.add_argument("a", metavar="A", help=PLACES)
+    diff.add_argument("b", metavar="B", help="the other one")
+    diff.add_argument("--json", action="store_true", help="print JSON")
+
+    download = _verb(verbs, "download", "fetch or update a model of the Hugging Face hub, print its folder", model=None)
+    download.add_argument("name", metavar="NAME", help="org/name on the hub")
+    download.add_argument("--revision", metavar="R", help="branch, tag or commit (default: the branch main)")
+
+    check = _verb(
+        verbs, "gradcheck", "prove every gradient of a model against the complex step", model="a small one made here"
+    )
     check.add_argument("--layers", type=_positive, default=2, metavar="N", help="of the model made here (default 2)")
     check.add_argument(
         "--std", type=float, default=0.15, help="spread of its weights (default 0.15; BERT starts at 0.02)"
@@ -129,10 +156,11 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"minibert: error: {message}\nhint: {self.prog} --help\n")
 
 
-def _verb(verbs: Any, name: str, summary: str, texts: bool = False, model_needed: bool = True) -> Any:
+def _verb(verbs: Any, name: str, summary: str, texts: bool = False, model: str | None = f"${MODEL_VARIABLE}") -> Any:
+    """A verb; `model` is what --model falls back to, None for a verb without --model."""
     parser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    fallback = f"default ${MODEL_VARIABLE}" if model_needed else "default: a small one made here"
-    parser.add_argument("--model", metavar="MODEL", help=f"folder or pkg:NAME/sub/dir ({fallback})")
+    if model:
+        parser.add_argument("--model", metavar="MODEL", help=f"{PLACES} (default {model})")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     if texts:
         parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts; without any, or with -, lines of stdin")

@@ -9,7 +9,7 @@ import re
 import sys
 from typing import Any
 
-from ..checkpoint import canonical, open_pretrained
+from ..checkpoint import open_pretrained
 from ..gradcheck import Report
 from ..lab.check import TINY, compare, gradients, references, scale_weights, specimen
 from ..lab.identities import check_identities
@@ -52,7 +52,7 @@ def _model(args: Any) -> BertPreTrainedModel:
         model = BertForPreTraining(config, dtype="float64", seed=args.seed)
         scale_weights(model, args.std, args.seed)
         return model
-    names = {canonical(name) for name in open_pretrained(args.model).tensors.tensors}
+    names = set(open_pretrained(args.model).sources)
     cls: type[BertPreTrainedModel] = BertEncoder
     if "bert.pooler.dense.weight" in names:
         heads = {"cls.predictions.transform.dense.weight", "cls.seq_relationship.weight"}

@@ -1,37 +1,96 @@
-"""minibert inspect: what is in a model folder, without loading a weight."""
+"""minibert inspect: what a weight file or a model folder is, without loading a weight."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
+from pathlib import Path
 from typing import Any
 
-from ..checkpoint import open_pretrained
-from ..models.config import BertConfig
-from .inputs import model_of
+from ..checkpoint.inference import architecture
+from ..checkpoint.opening import read_config, recognise
+from ..checkpoint.plan import BUFFERS
+from ..errors import NotFound
+from ..formats.mapped import MappedFile
+from ..formats.opening import open_weights
+from ..locate import locate
+from . import MODEL_VARIABLE
+from .inputs import UsageError, printable
+
+SHOWN = {
+    "num_hidden_layers": "{} layers",
+    "hidden_size": "hidden {}",
+    "num_attention_heads": "{} heads",
+    "intermediate_size": "intermediate {}",
+    "vocab_size": "vocabulary {}",
+    "max_position_embeddings": "{} positions",
+    "hidden_act": "{}",
+}
 
 
 def run(args: Any) -> None:
-    """Prints the configuration, then every tensor's name, dtype and shape."""
-    source = open_pretrained(model_of(args))
-    config = BertConfig.from_dict(source.config)
-    tensors = source.tensors.tensors
-    numbers = sum(math.prod(info.shape) for info in tensors.values())
-    size = sum(info.nbytes for info in tensors.values())
-    if args.json:
-        listed = [{"name": k, "dtype": i.dtype, "shape": list(i.shape), "bytes": i.nbytes} for k, i in tensors.items()]
-        folder = str(source.directory)
-        print(
-            json.dumps({"path": folder, "config": source.config, "numbers": numbers, "bytes": size, "tensors": listed})
+    """Prints format, files, configuration and a guess at the model, then every tensor's name, dtype and shape."""
+    path = args.path or os.environ.get(MODEL_VARIABLE)
+    if not path:
+        raise UsageError("no path given", f"minibert inspect PATH, or set {MODEL_VARIABLE}")
+    place = locate(path, parts=("config", "weights"))
+    weights = open_weights(place)
+    sources, skipped, unknown = recognise(weights)
+    own = [source.stored for name, source in sources.items() if name not in BUFFERS] + unknown
+    sizes = {name: math.prod(info.shape) for name, info in weights.tensors.items()}
+    try:
+        config = read_config(place)
+    except NotFound:
+        config = {}
+    found: dict[str, Any] = {
+        "path": str(place),
+        "format": weights.format,
+        "files": [{"path": str(p), "bytes": p.stat().st_size, "sha256": _sha256(p)} for p in weights.paths],
+        "model": architecture(sources),
+        "config": config,
+        "parameters": sum(sizes[name] for name in own if name not in weights.ties),
+        "bytes": sum(info.nbytes for info in weights.tensors.values()),
+        "skipped": skipped,
+        "unknown": unknown,
+        "ties": weights.ties,
+        "metadata": weights.metadata,
+        "notes": weights.notes,
+        "tensors": [
+            {"name": name, "dtype": info.dtype, "shape": list(info.shape), "bytes": info.nbytes}
+            for name, info in weights.tensors.items()
+        ],
+    }
+    print(json.dumps(found) if args.json else "\n".join(map(printable, _lines(found))))
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    skipped: dict[str, str] = found["skipped"]
+    lines = [f"{found['path']}: {found['format']}"]
+    lines += [f"  {Path(f['path']).name}  {f['bytes']:,} bytes  sha256 {f['sha256'][:16]}…" for f in found["files"]]
+    lines.append(f"model: {found['model'] or 'no BERT that is known here'}")
+    if found["config"]:
+        config = found["config"]
+        lines.append(", ".join(text.format(config[key]) for key, text in SHOWN.items() if key in config))
+    kept = len(found["tensors"]) - len(skipped)
+    lines.append(f"{kept} tensors, {found['parameters']:,} parameters, {found['bytes'] / 1e6:.1f} MB")
+    if skipped:
+        lines.append(
+            f"and {len(skipped)} that are no part of it, marked *: optimiser state, second copies and the like"
         )
-        return
-    print(source.directory)
-    print(
-        f"{config.num_hidden_layers} layers, hidden {config.hidden_size}, {config.num_attention_heads} heads, "
-        f"intermediate {config.intermediate_size}, vocabulary {config.vocab_size}, "
-        f"{config.max_position_embeddings} positions, {config.hidden_act}"
-    )
-    print(f"{len(tensors)} tensors, {numbers:,} numbers, {size / 1e6:.1f} MB\n")
-    width = max(map(len, tensors), default=0)
-    for name, info in tensors.items():
-        print(f"{name:{width}}  {info.dtype:4}  {'×'.join(map(str, info.shape)) or 'scalar'}")
+    lines += [f"metadata: {key}: {text}" for key, text in found["metadata"].items()]
+    lines += [f"tied: {name} is {first}" for name, first in found["ties"].items()]
+    lines += [f"note: {note}" for note in found["notes"]]
+    lines.append("")
+    width = max((len(tensor["name"]) for tensor in found["tensors"]), default=0)
+    for tensor in found["tensors"]:
+        mark = " *" if tensor["name"] in skipped else ""
+        shape = "×".join(map(str, tensor["shape"])) or "scalar"
+        lines.append(f"{tensor['name']:{width}}  {tensor['dtype']:4}  {shape}{mark}")
+    return lines
+
+
+def _sha256(path: Path) -> str:
+    file = MappedFile(path)
+    return hashlib.sha256(file.window(0, file.size)).hexdigest()

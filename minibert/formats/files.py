@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import reprlib
 import stat
 from pathlib import Path
@@ -10,24 +11,26 @@ from typing import BinaryIO
 
 from ..errors import LoadError, NotFound
 
-__all__ = ["CONVERT", "impostor", "open_regular", "quote"]
-
-CONVERT = (
-    "minibert reads safetensors only; convert once with transformers: AutoModelForPreTraining.from_pretrained(FOLDER)"
-    ".save_pretrained(NEW_FOLDER); from TensorFlow or Flax this takes transformers 4 and from_tf=True or from_flax=True"
-)
+__all__ = ["impostor", "open_regular", "quote"]
 
 _PAGE = ("an HTML page", "the download got a web page, often an error or a log-in: download the file itself")
+_PICKLE = ("a pickle, and no checkpoint of PyTorch", "nothing is unpickled here: save the arrays with numpy.savez")
+_ELSEWHERE = "fetch the same model's safetensors, PyTorch or TensorFlow weights"
 # How files begin that people give by mistake, in lower case; the commonest mistake first.
 _IMPOSTORS = {
     b"version https://git-lfs": ("a git-lfs pointer, which only stands for the file", "fetch the file: git lfs pull"),
     b"<!doctype": _PAGE,
     b"<html": _PAGE,
-    b"pk\x03\x04": ("a zip archive, as in pytorch_model.bin or .npz", CONVERT),
-    b"\x80\x02": ("a pickle, as in an old pytorch_model.bin", CONVERT),
-    b"\x89hdf": ("an HDF5 file, as in tf_model.h5", CONVERT),
-    b"gguf": ("a GGUF file", CONVERT),
+    b"gguf": ("a GGUF file, whose weights are often quantised", _ELSEWHERE),
+    b"lmgg": ("a GGML file, whose weights are often quantised", _ELSEWHERE),
+    b"\x80\x02": _PICKLE,
+    b"\x80\x03": _PICKLE,
+    b"\x80\x04": _PICKLE,
+    b"\x80\x05": _PICKLE,
+    b"\x1f\x8b": ("a gzip archive", "unpack it first: tar xzf FILE"),
 }
+# A protobuf whose first fields are a small version number and a text or message: ONNX, Core ML.
+_PROTOBUF_MODEL = re.compile(rb"\x08[\x01-\x20]\x12[\x01-\x7f]")
 
 _QUOTE = reprlib.Repr()
 _QUOTE.maxstring = _QUOTE.maxlong = _QUOTE.maxother = 80
@@ -41,6 +44,12 @@ def quote(value: object) -> str:
 
 def impostor(head: bytes) -> tuple[str, str] | None:
     """What a file that begins with `head` is, and what to do, if it is a well-known wrong file; else None."""
+    if head[257:262] == b"ustar":
+        return "a tar archive", (
+            "unpack it; if it is a checkpoint of PyTorch 0.1 itself, load and save it once with PyTorch before 2.6"
+        )
+    if _PROTOBUF_MODEL.match(head):
+        return "an ONNX or Core ML model", _ELSEWHERE
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:32].lower()
     return next((verdict for prefix, verdict in _IMPOSTORS.items() if start.startswith(prefix)), None)
 

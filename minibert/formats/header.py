@@ -12,58 +12,30 @@ the reference reader lets pass and the format forbids (duplicate keys) or leaves
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..errors import LoadError
 from .files import quote
 from .jsonfile import parse_json_object
+from .weights import DTYPES, SIZE_LIMIT, TensorInfo, checked_nbytes
 
-__all__ = ["DTYPES", "HEADER_LIMIT", "TensorInfo", "format_header", "parse_header"]
+__all__ = ["HEADER_LIMIT", "format_header", "parse_header"]
 
 HEADER_LIMIT = 100_000_000  # bytes, the format's own limit
 VALUE_LIMIT = 2**20  # JSON values, about 100 000 tensors: Python objects take far more memory than their text
-RANK_LIMIT = 32  # NumPy 1 holds no more dimensions
-SIZE_LIMIT = 2**63  # bytes of address space, for NumPy too
-
-# dtype -> how NumPy holds the stored bytes; in the order of the reference implementation, which sorts files by it.
-DTYPES = {
-    "BOOL": np.dtype("?"),
-    "U8": np.dtype("u1"),
-    "I8": np.dtype("i1"),
-    "I16": np.dtype("<i2"),
-    "U16": np.dtype("<u2"),
-    "F16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"),  # NumPy has no bfloat16: the bits only
-    "I32": np.dtype("<i4"),
-    "U32": np.dtype("<u4"),
-    "F32": np.dtype("<f4"),
-    "C64": np.dtype("<c8"),
-    "F64": np.dtype("<f8"),
-    "I64": np.dtype("<i8"),
-    "U64": np.dtype("<u8"),
-}
-
-
-class TensorInfo(NamedTuple):
-    """Where one tensor lies: `dtype` in the format's letters, `offset` from the start of the file, both in bytes."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
-    nbytes: int
 
 
 def parse_header(
     header: bytes, data_start: int, file_size: int, where: str
-) -> tuple[dict[str, TensorInfo], dict[str, str]]:
+) -> tuple[dict[str, tuple[TensorInfo, int]], dict[str, str]]:
     """Reads the JSON `header` of a file of `file_size` bytes whose buffer begins at `data_start`.
 
-    Returns the tensors in the order of their bytes, and the metadata. Raises LoadError that begins with `where`.
+    Returns the tensors and where in the file they begin, in the order of their bytes, and the metadata. Raises
+    LoadError that begins with `where`.
     """
     values = sum(map(header.count, (b"{", b"[", b",")))
     if values > VALUE_LIMIT:
@@ -75,7 +47,7 @@ def parse_header(
     tensors = [
         (name, _tensor_info(entry, data_start, f"{where}: tensor {quote(name)}")) for name, entry in fields.items()
     ]
-    tensors.sort(key=lambda item: (item[1].offset, item[1].nbytes))  # a tensor of no bytes goes before its neighbour
+    tensors.sort(key=lambda item: (item[1][1], item[1][0].nbytes))  # a tensor of no bytes goes before its neighbour
     _check_tiling(tensors, data_start, file_size, where)
     return dict(tensors), metadata
 
@@ -101,7 +73,7 @@ def _metadata(value: object, where: str) -> dict[str, str]:
     return value
 
 
-def _tensor_info(entry: object, data_start: int, where: str) -> TensorInfo:
+def _tensor_info(entry: object, data_start: int, where: str) -> tuple[TensorInfo, int]:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise LoadError(f"{where}: expected an object of dtype, shape and data_offsets, got {quote(entry)}")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -110,20 +82,15 @@ def _tensor_info(entry: object, data_start: int, where: str) -> TensorInfo:
             f"{where}: dtype: expected one of {', '.join(DTYPES)}, got {quote(dtype)}",
             "float8, smaller and other packed types are not read: save the model as F32, F16 or BF16",
         )
-    if not _is_sizes(shape) or len(shape) > RANK_LIMIT:
-        raise LoadError(f"{where}: shape: expected at most {RANK_LIMIT} integers of 0 or more, got {quote(shape)}")
+    nbytes = checked_nbytes(dtype, shape, where)
     if not _is_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise LoadError(f"{where}: data_offsets: expected [begin, end] with 0 <= begin <= end, got {quote(offsets)}")
-    itemsize = DTYPES[dtype].itemsize
-    if itemsize * math.prod(size for size in shape if size) >= SIZE_LIMIT:  # NumPy, too, leaves zeros out of this
-        raise LoadError(f"{where}: shape: expected less than 2^63 bytes, got {quote(shape)}")
     begin, end = offsets
-    nbytes = itemsize * math.prod(shape)
     if end - begin != nbytes:
         raise LoadError(
             f"{where}: data_offsets: {dtype} of shape {quote(shape)} takes {nbytes} bytes, got {end - begin}"
         )
-    return TensorInfo(dtype, tuple(shape), data_start + begin, nbytes)
+    return TensorInfo(dtype, tuple(shape), nbytes), data_start + begin
 
 
 def _is_sizes(value: object) -> bool:
@@ -131,14 +98,16 @@ def _is_sizes(value: object) -> bool:
     return isinstance(value, list) and all(type(size) is int and 0 <= size < SIZE_LIMIT for size in value)
 
 
-def _check_tiling(tensors: list[tuple[str, TensorInfo]], data_start: int, file_size: int, where: str) -> None:
+def _check_tiling(
+    tensors: list[tuple[str, tuple[TensorInfo, int]]], data_start: int, file_size: int, where: str
+) -> None:
     position = data_start
-    for name, info in tensors:
-        if info.offset != position:
-            what = "overlaps the tensor before it" if info.offset < position else "leaves a hole before it"
+    for name, (info, offset) in tensors:
+        if offset != position:
+            what = "overlaps the tensor before it" if offset < position else "leaves a hole before it"
             raise LoadError(
                 f"{where}: tensor {quote(name)}: data_offsets: expected to begin at {position - data_start}, "
-                f"got {info.offset - data_start}, which {what}"
+                f"got {offset - data_start}, which {what}"
             )
         position += info.nbytes
     if position > file_size:

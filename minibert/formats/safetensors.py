@@ -7,24 +7,22 @@ fsync; the bytes are the same.
 
 from __future__ import annotations
 
-import mmap
 import os
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import numpy as np
 import safetensors
 
 from ..errors import InputError, LoadError
 from .atomic import write_atomic
-from .files import impostor, open_regular, quote
-from .header import DTYPES, HEADER_LIMIT, TensorInfo, format_header, parse_header
+from .files import impostor, quote
+from .header import HEADER_LIMIT, format_header, parse_header
+from .mapped import MappedFile
+from .weights import DTYPES, Array, Weights, decode
 
-__all__ = ["SafetensorsFile", "TensorInfo", "nonfinite", "open_safetensors", "save_safetensors"]
-
-Array = np.ndarray[Any, Any]
+__all__ = ["SafetensorsFile", "nonfinite", "open_safetensors", "save_safetensors"]
 
 _LETTERS = {dtype: letters for letters, dtype in DTYPES.items() if letters != "BF16"}
 
@@ -35,66 +33,32 @@ def open_safetensors(path: str | os.PathLike[str]) -> SafetensorsFile:
     Raises NotFound if nothing is there, and LoadError naming the file, the tensor and the field if it is malformed,
     truncated, of a dtype not supported, or another kind of file. Warns if the header begins with white space.
     """
-    path = Path(path)
-    with open_regular(path) as file:
-        stamp = _stamp(file.fileno())
-        header = _read_header(path, file, stamp.size)
-        tensors, metadata = parse_header(header, 8 + len(header), stamp.size, str(path))
-        _second_opinion(path, tensors)
-        return SafetensorsFile(path, file, stamp, tensors, metadata)
+    return SafetensorsFile(Path(path))
 
 
-class SafetensorsFile:
-    """An open file: `path`, `tensors` (name -> TensorInfo, in the order of their bytes), `metadata`, and `read`.
+class SafetensorsFile(Weights):
+    """An open safetensors file. Its arrays are windows on the mapped file (see `MappedFile`).
 
-    The arrays are windows on the file, so opening costs no memory and pages come in as they are touched. Replacing the
-    file, as `save_safetensors` does, is safe: this object and its arrays keep the old one. Writing into it or cutting
-    it in place is not: `read` refuses from then on, but an array read before would show the new bytes, and touching
-    pages that are gone ends the process (SIGBUS), which Python cannot prevent. Where other programs write into weight
-    files, take copies: `np.array(file.read(name))`.
+    Copied are only BF16, tensors that an unpadded header left unaligned, and everything on big-endian machines.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        file: BinaryIO,
-        stamp: _Stamp,
-        tensors: dict[str, TensorInfo],
-        metadata: dict[str, str],
-    ) -> None:
-        self.path = path
-        self.tensors = tensors
-        self.metadata = metadata
-        try:
-            self._map = mmap.mmap(file.fileno(), stamp.size, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:  # ValueError: it has become shorter by now
-            raise LoadError(f"{path}: cannot be mapped: {error}") from error
-        self._descriptor = os.dup(file.fileno())
-        weakref.finalize(self, os.close, self._descriptor)
-        self._stamp = stamp
+    format = "safetensors"
+
+    def __init__(self, path: Path) -> None:
+        self._file = MappedFile(path)
+        header = _read_header(self._file)
+        places, self.metadata = parse_header(header, 8 + len(header), self._file.size, str(path))
+        _second_opinion(path, set(places))
+        self.paths = (path,)
+        self.tensors = {name: info for name, (info, _) in places.items()}
+        self.ties, self.notes = {}, []
+        self._offsets = {name: offset for name, (_, offset) in places.items()}
 
     def read(self, name: str) -> Array:
-        """The tensor `name`, read-only, C-contiguous, aligned, in the machine's byte order; BF16 comes as float32.
-
-        A view of the mapped file, or a copy where that cannot be: BF16, tensors that an unpadded header left
-        unaligned, big-endian machines. Raises LoadError if there is no such tensor, or the file changed since it was
-        opened.
-        """
-        if name not in self.tensors:
-            raise LoadError(f"{self.path}: no tensor named {quote(name)} among {len(self.tensors)}")
-        if _stamp(self._descriptor) != self._stamp:
-            raise LoadError(f"{self.path}: changed in place since it was opened", "open it again once it is complete")
-        info = self.tensors[name]
-        array: Array = np.ndarray(info.shape, DTYPES[info.dtype], self._map, info.offset)
-        if info.dtype == "BF16":
-            bits = array.astype(np.uint32)
-            bits <<= np.uint32(16)  # in place and typed: NumPy 1 would widen a 0-dimensional array to int64
-            array = bits.view(np.float32)
-        elif info.dtype == "BOOL" and (array.view(np.uint8) > 1).any():
-            raise LoadError(f"{self.path}: tensor {quote(name)}: BOOL: expected bytes 0 and 1, got others")
-        array = np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
-        array.flags.writeable = False
-        return array
+        """The tensor `name`; see `Weights.read`."""
+        info = self._info(name)
+        raw = self._file.window(self._offsets[name], info.nbytes)
+        return decode(raw, info.dtype, info.shape, f"{self.paths[0]}: tensor {quote(name)}")
 
 
 def save_safetensors(
@@ -125,8 +89,8 @@ def nonfinite(arrays: Mapping[str, Array]) -> list[str]:
     return [name for name, array in arrays.items() if array.dtype.kind in "fc" and not np.isfinite(array).all()]
 
 
-def _read_header(path: Path, file: BinaryIO, size: int) -> bytes:
-    head = file.read(8)
+def _read_header(file: MappedFile) -> bytes:
+    head = bytes(file.window(0, min(8, file.size)))
     length = int.from_bytes(head, "little")
     if len(head) < 8:
         problem = f"header too small: expected 8 bytes of length, got {len(head)}"
@@ -134,45 +98,25 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> bytes:
     elif length > HEADER_LIMIT:
         problem = f"header too large: expected at most {HEADER_LIMIT} bytes, got a length of {length}"
         hint = "this is probably no safetensors file"
-    elif length > size - 8:
-        problem = f"header of {length} bytes: {length - (size - 8)} bytes are missing"
+    elif length > file.size - 8:
+        problem = f"header of {length} bytes: {length - (file.size - 8)} bytes are missing"
         hint = "the file is cut off: download or copy it again"
     else:
-        header = file.read(length)
-        if len(header) == length:
-            return header
-        problem, hint = (
-            f"header of {length} bytes: only {len(header)} could be read",
-            "the file changed while it was read",
-        )
-    if verdict := impostor(head + file.read(64)):
+        return bytes(file.window(8, length))
+    if verdict := impostor(bytes(file.window(0, min(72, file.size)))):
         problem, hint = f"expected a safetensors file, got {verdict[0]}", verdict[1]
-    raise LoadError(f"{path}: {problem}", hint)
+    raise LoadError(f"{file.path}: {problem}", hint)
 
 
-def _second_opinion(path: Path, tensors: dict[str, TensorInfo]) -> None:
+def _second_opinion(path: Path, ours: set[str]) -> None:
     library: Any = safetensors  # its methods carry no types
     try:
         with library.safe_open(path, framework="np") as file:
-            names = set(file.keys())
+            theirs = set(file.keys())
     except (library.SafetensorError, OSError) as error:
         raise LoadError(f"{path}: refused by the safetensors library: {error}") from error
-    if names != tensors.keys():
-        raise LoadError(f"{path}: the safetensors library reads other tensors: {quote(sorted(names ^ tensors.keys()))}")
-
-
-class _Stamp(NamedTuple):
-    """What changes when an open file is written in place; renaming or replacing it changes nothing here."""
-
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-
-
-def _stamp(descriptor: int) -> _Stamp:
-    status = os.fstat(descriptor)
-    return _Stamp(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    if theirs != ours:
+        raise LoadError(f"{path}: the safetensors library reads other tensors: {quote(sorted(theirs ^ ours))}")
 
 
 def _check_texts(texts: list[str]) -> None:

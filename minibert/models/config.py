@@ -154,9 +154,11 @@ class BertConfig:
             self.label2id = {name: i for i, name in self.id2label.items()}
 
     @classmethod
-    def from_pretrained(cls, path: str | os.PathLike[str], **overrides: Any) -> BertConfig:
-        """From the config.json of a model folder, with values of one's own on top."""
-        return cls.from_dict(checkpoint.read_config(path), **overrides)
+    def from_pretrained(
+        cls, path: str | os.PathLike[str], *, revision: str | None = None, **overrides: Any
+    ) -> BertConfig:
+        """From the config.json of a model, with values of one's own on top."""
+        return cls.from_dict(checkpoint.read_config(path, revision), **overrides)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], **overrides: Any) -> BertConfig:

@@ -117,13 +117,17 @@ class StoredModel:
         cls,
         path: str | os.PathLike[str],
         *,
+        revision: str | None = None,
         dtype: Any = "float32",
         engine: str = "auto",
         strict: bool = True,
         seed: int = 0,
         **overrides: Any,
     ) -> Self:
-        """A published checkpoint: a folder with config.json and model.safetensors, or pkg:NAME/sub/dir.
+        """A published checkpoint of any format that `formats` reads.
+
+        path is a folder, a weight file, a TensorFlow prefix, pkg:NAME/sub/dir, or a name on the hub, of which revision
+        is a branch, tag or commit.
 
         overrides are config values (num_labels=3, hidden_dropout_prob=0.2). Everything that is missing, unexpected or
         misshapen is reported at once, as a LoadError before anything is allocated. With strict=False missing tensors
@@ -133,7 +137,7 @@ class StoredModel:
         """
         engines.get(engine)
         dtype, rng = _float_dtype(dtype), _generator(seed)
-        source = checkpoint.open_pretrained(path)
+        source = checkpoint.open_pretrained(path, revision, overrides)
         config = BertConfig.from_dict(source.config, **overrides)
         fresh_head = {p.name for p in cls.head_spec(config)} if {"num_labels", "id2label"} & set(overrides) else set()
         plan = checkpoint.plan(source, cls.spec(config), config.tie_word_embeddings, strict, optional=fresh_head)

@@ -16,6 +16,7 @@ from ..models.encoder import BertEncoder
 from ..ops.xp import Array
 from ..text.tokenizer import BertTokenizer
 from .sentence_folder import read_folder
+from .vocabulary import check_vocabulary
 
 # Each takes hidden states (B, T, H), 0 at padding, and mask (B, T, 1) -> (B, H). The sums need no mask because padding
 # is 0.
@@ -57,6 +58,7 @@ class SentenceEncoder:
         unknown = [name for name in pooling if name not in POOLINGS]
         if unknown or not pooling:
             raise InputError(f"pooling: expected one or more of {', '.join(POOLINGS)}, got {list(pooling)}")
+        check_vocabulary(tokenizer, model.config)
         limit = model.config.max_position_embeddings
         self.model = model
         self.tokenizer = tokenizer
@@ -71,14 +73,21 @@ class SentenceEncoder:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | os.PathLike[str], *, dtype: Any = "float32", engine: str = "auto"
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        dtype: Any = "float32",
+        engine: str = "auto",
     ) -> SentenceEncoder:
         """A folder as sentence-transformers saves it, or any BERT folder (then: mean pooling, not normalised).
+
+        path may also be pkg:NAME/sub/dir or org/name on the hub, there in a certain revision.
 
         What its files say about pooling, normalising, length, lower-casing and a prompt is followed; LoadError for what
         is not implemented, such as modules other than Transformer, Pooling and Normalize.
         """
-        body, options = read_folder(locate(path))
+        body, options = read_folder(locate(path, revision, parts=("config", "tokenizer", "sentence", "weights")))
         model = BertEncoder.from_pretrained(body, dtype=dtype, engine=engine)
         return cls(model, BertTokenizer.from_pretrained(body), **options)
 

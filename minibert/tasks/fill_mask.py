@@ -12,6 +12,7 @@ from ..formats.files import quote
 from ..models.pretraining import BertForMaskedLM
 from ..ops import softmax
 from ..text.tokenizer import BertTokenizer
+from .vocabulary import check_vocabulary
 
 Prediction = dict[str, Any]
 
@@ -38,6 +39,7 @@ def fill_mask(
         raise InputError(f"text: expected a string, got {type(text).__name__}")
     if isinstance(targets, str):
         raise InputError(f"targets: expected a list of words, got the string {quote(targets)}")
+    check_vocabulary(tokenizer, model.config)
     inputs = tokenizer(text, return_tensors="np")
     ids = inputs["input_ids"]
     where = ids == tokenizer.mask_token_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from . import files, saving
 from .added import AddedToken, AddedTokens
 from .arguments import Plan, plan, texts_of
 from .batch import BatchEncoding, as_arrays, columns_of
+from .casing import capitals
 from .encoding import Encoding, Template
 from .normalizer import Normalizer
 from .padding import padded_lists, padded_size
@@ -92,19 +94,28 @@ class BertTokenizer(Vocabulary):
     # --- files ---------------------------------------------------------------------------------------------------
 
     @classmethod
-    def from_pretrained(cls, path: str | os.PathLike[str], **options: Any) -> BertTokenizer:
-        """The tokenizer of a folder, of a vocab.txt or tokenizer.json, or of `pkg:NAME/sub/dir` in a package.
+    def from_pretrained(
+        cls, path: str | os.PathLike[str], *, revision: str | None = None, **options: Any
+    ) -> BertTokenizer:
+        """The tokenizer of a folder, of a vocab.txt or tokenizer.json, of `pkg:NAME/sub/dir` in a package, or of
+        org/name on the hub, there in a certain revision: a branch, a tag or a commit.
 
         options override what the files say, under the names of the constructor. Raises NotFound without a
         vocabulary, LoadError for a malformed file or one of another kind of tokenizer.
         """
         profile = profile_named(options.get("profile") or "hf-fast")
-        place = locate(path)
+        place = locate(path, revision, parts=("tokenizer",))
         saved = files.read(place, profile)
         merged = {"added_tokens": saved.added, **saved.named, **saved.options, **options}
         if merged.get("profile", "hf-fast") != "hf-fast" and "max_input_chars_per_word" not in options:
             # tokenizer.json states the fast tokenizer's limit, not that of the profile asked for.
             merged.pop("max_input_chars_per_word", None)
+        if "do_lower_case" not in merged and (cased := capitals(saved.vocab)):
+            warnings.warn(
+                f"{place}: nothing says whether to lower-case, so text is lower-cased, but {len(cased)} pieces have "
+                f"capital letters, as {cased[0]!r}: a cased model needs do_lower_case=False",
+                stacklevel=2,
+            )
         try:
             return cls(saved.vocab, **merged)
         except LoadError as error:

@@ -16,7 +16,7 @@ def test_without_arguments_and_with_help_it_shows_the_verbs():
     for args in ((), ("--help",)):
         status, out, err = minibert(*args)
         assert (status, err) == (0, "")
-        for verb in ("embed", "similarity", "fill-mask", "tokenize", "inspect", "gradcheck"):
+        for verb in ("embed", "similarity", "fill-mask", "tokenize", "inspect", "convert", "diff", "gradcheck"):
             assert verb in out
         assert max(map(len, out.splitlines())) <= 92
 
@@ -71,7 +71,7 @@ def test_what_stops_a_verb_is_told_by_the_status(monkeypatch, capsys, error, sta
         raise error
 
     monkeypatch.setattr(inspect, "run", stopped)
-    assert cli.main(["inspect", "--model", "x"]) == status
+    assert cli.main(["inspect", "x"]) == status
     err = capsys.readouterr().err
     assert words in err
     assert bool(err) == bool(words)
@@ -82,7 +82,7 @@ def test_warnings_are_notes_and_the_process_gets_its_own_way_back(monkeypatch, c
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         before = warnings.showwarning
-        assert cli.main(["inspect", "--model", "x"]) == 0
+        assert cli.main(["inspect", "x"]) == 0
         assert warnings.showwarning is before
     assert capsys.readouterr().err == "minibert: note: look here\n"
 

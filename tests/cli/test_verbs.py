@@ -1,12 +1,15 @@
-"""minibert similarity, fill-mask, tokenize and inspect: what they show."""
+"""minibert similarity, fill-mask, tokenize, inspect, convert and diff: what they show."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
 import minibert as mb
+from minibert.checkpoint import save_pretrained
 from minibert.cli.similarity import _fit, _width
+from minibert.formats.safetensors import save_safetensors
 from tests.cli.process import minibert
 from tests.specimens import tiny_folder
 
@@ -54,12 +57,12 @@ def test_tokenize_shows_where_tokens_stand(folder):
 
 
 def test_inspect_lists_tensors_without_reading_them(folder):
-    status, out, _ = minibert("inspect", "--model", folder)
+    status, out, _ = minibert("inspect", folder)
     assert status == 0
     assert "2 layers, hidden 16, 2 heads" in out
     assert "bert.embeddings.word_embeddings.weight" in out
-    result = json.loads(minibert("inspect", "--model", folder, "--json")[1])
-    assert result["numbers"] == sum(int(np.prod(t["shape"])) for t in result["tensors"])
+    result = json.loads(minibert("inspect", folder, "--json")[1])
+    assert result["parameters"] == sum(int(np.prod(t["shape"])) for t in result["tensors"])
 
 
 def test_similarity_shows_the_cosines(folder):
@@ -93,7 +96,8 @@ def test_every_verb_works_on_a_narrow_terminal(folder):
         ("inspect",),
         ("embed", "--help"),
     ):
-        status, out, err = minibert(verb, "--model", folder, *texts, env={"COLUMNS": "40"})
+        model = [folder] if verb == "inspect" else ["--model", folder]
+        status, out, err = minibert(verb, *model, *texts, env={"COLUMNS": "40"})
         assert (status, err) == (0, "")
         if len(texts) == 3:
             assert max(map(_width, out.splitlines())) <= 40
@@ -113,5 +117,57 @@ def test_tokenize_shows_the_characters_of_either_text(folder):
 def test_inspect_says_how_large_the_model_is(tmp_path):
     folder = tiny_folder(tmp_path, intermediate_size=8192)
     weights = mb.BertForPreTraining.from_pretrained(folder).parameters.flat
-    assert f"{weights.size:,} numbers, {weights.size * 4 / 1e6:.1f} MB" in minibert("inspect", "--model", folder)[1]
-    assert json.loads(minibert("inspect", "--model", folder, "--json")[1])["bytes"] == weights.size * 4
+    assert f"{weights.size:,} parameters, {weights.size * 4 / 1e6:.1f} MB" in minibert("inspect", folder)[1]
+    assert json.loads(minibert("inspect", folder, "--json")[1])["bytes"] == weights.size * 4
+
+
+def test_inspect_of_a_single_file_gives_its_digest_and_a_guess(folder):
+    path = folder / "model.safetensors"
+    result = json.loads(minibert("inspect", path, "--json")[1])
+    assert (result["format"], result["model"]) == ("safetensors", "BertForPreTraining")
+    (file,) = result["files"]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert file == {"path": str(path), "bytes": path.stat().st_size, "sha256": digest}
+    assert digest[:16] in minibert("inspect", path)[1]
+
+
+def test_inspect_of_what_is_no_bert(tmp_path):
+    save_safetensors(tmp_path / "x.safetensors", {"transformer.wte.weight": np.zeros((3, 2), np.float32)})
+    status, out, _ = minibert("inspect", tmp_path / "x.safetensors")
+    assert status == 0
+    assert "model: no BERT that is known here" in out
+    assert "1 tensors, 6 parameters" in out
+
+
+def test_inspect_needs_a_path():
+    status, _, err = minibert("inspect")
+    assert status == 2
+    assert "no path given" in err
+
+
+def test_convert_and_diff(folder, tmp_path):
+    status, out, err = minibert("convert", folder, tmp_path / "npz", "--to", "npz")
+    assert (status, err) == (0, "")
+    assert "  bert.encoder.layer.*.attention.self.query.weight  (×2)\n" in out
+    assert "46 tensors written to" in out
+    status, out, _ = minibert("convert", tmp_path / "npz", tmp_path / "tf", "--to", "tf")
+    assert "    → bert/encoder/layer_*/attention/self/query/kernel  (transpose, ×2)\n" in out
+    report = json.loads(minibert("convert", tmp_path / "tf", tmp_path / "back", "--json")[1])
+    assert len(report["tensors"]) == 46
+    assert minibert("diff", folder, tmp_path / "back")[:2] == (0, "46 of 46 tensors are equal, 0 are not\n")
+    assert minibert("convert", folder, tmp_path / "npz")[0] == 4  # not empty
+
+
+def test_diff_shows_the_largest_difference_first(folder, tmp_path):
+    arrays = dict(mb.BertForPreTraining.from_pretrained(folder).state_dict())
+    small, large = "cls.predictions.bias", "bert.pooler.dense.bias"
+    arrays[small], arrays[large] = arrays[small] + 0.25, arrays[large] + 2
+    del arrays["cls.seq_relationship.bias"]
+    save_pretrained(tmp_path / "other", {**mb.BertConfig.from_pretrained(folder).to_dict()}, arrays)
+    status, out, _ = minibert("diff", folder, tmp_path / "other")
+    assert status == 1
+    lines = out.splitlines()
+    assert lines[0].split() == ["—", "cls.seq_relationship.bias", "(only", "in", f"{folder})"]
+    assert lines[1:] == [f"2.000e+00  {large}", f"2.500e-01  {small}", "43 of 46 tensors are equal, 3 are not"]
+    result = json.loads(minibert("diff", folder, tmp_path / "other", "--json")[1])
+    assert (result["tensors"], result["different"]) == (46, 3)

@@ -367,9 +367,6 @@ def test_s24_saving_over_the_file_that_is_mapped(tmp_path):
         ),
         (b"\n<!DOCTYPE html><html><body>Not found</body></html>", "HTML page", "download"),
         (b"<html>", "HTML page", "download"),
-        (b"PK\x03\x04" + bytes(60), "zip archive", "save_pretrained"),
-        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "pickle", "save_pretrained"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(60), "HDF5", "save_pretrained"),
     ],
 )
 def test_another_kind_of_file_is_recognised(tmp_path, head, what, hint):

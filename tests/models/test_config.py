@@ -35,7 +35,7 @@ def refused(message, **values):
 
 @pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("value", [0, -1, 1.0, True, "12", None, [12], math.nan, 10**9, 2**40])
-def test_a_size_is_a_positive_integer_of_believable_size(name, value):
+def test_c02_a_size_is_a_positive_integer_of_believable_size(name, value):
     refused(rf"config: {name} is .*, expected an integer from 1 to \d+", **{name: value})
 
 
@@ -45,7 +45,7 @@ def test_the_largest_believable_size_is_accepted(name, limit):
     refused(f"{name} is {limit + 1}", **{name: limit + 1})
 
 
-def test_an_absurd_config_is_refused_at_once_and_without_memory():
+def test_c01_an_absurd_config_is_refused_at_once_and_without_memory():
     tracemalloc.start()
     start = time.perf_counter()
     refused("vocab_size is 1099511627776", vocab_size=2**40, hidden_size=10**9, num_hidden_layers=10**6)
@@ -56,7 +56,7 @@ def test_an_absurd_config_is_refused_at_once_and_without_memory():
     assert peak < 2**20
 
 
-def test_heads_share_the_hidden_size():
+def test_c02_heads_share_the_hidden_size():
     refused("hidden_size 768 is not a multiple of num_attention_heads 7", num_attention_heads=7)
 
 
@@ -68,7 +68,7 @@ def test_a_rate_is_below_1(name, value):
 
 @pytest.mark.parametrize("name", ["layer_norm_eps", "initializer_range"])
 @pytest.mark.parametrize("value", [0, -1e-12, math.nan, math.inf, 10**400, "1e-12", None, True])
-def test_eps_and_initializer_range_are_positive_numbers(name, value):
+def test_c04_eps_and_initializer_range_are_positive_numbers(name, value):
     refused(f"{name} is .*, expected a positive number", **{name: value})
 
 
@@ -99,11 +99,11 @@ def test_other_families_are_refused_though_they_look_alike(model_type):
 
 
 @pytest.mark.parametrize("value", [None, "", "GELU", "linear", ["gelu"], 3])
-def test_an_unknown_activation_is_refused_and_the_known_ones_are_listed(value):
+def test_c03_an_unknown_activation_is_refused_and_the_known_ones_are_listed(value):
     refused("hidden_act is .*, expected one of gelu, ", hidden_act=value)
 
 
-def test_the_two_gelus_are_told_apart():
+def test_c03_the_two_gelus_are_told_apart():
     assert BertConfig().activation == "gelu"
     assert BertConfig(hidden_act="gelu_new").activation == "gelu_new"
     assert {name for name, op in ACTIVATIONS.items() if op == "gelu"} == {"gelu", "gelu_python"}
@@ -172,7 +172,7 @@ def test_the_config_of_the_original_release_is_accepted():
     assert config.type_vocab_size == 2
 
 
-def test_nothing_that_a_config_names_is_ever_opened(monkeypatch):
+def test_c05_nothing_that_a_config_names_is_ever_opened(monkeypatch):
     monkeypatch.setattr(builtins, "open", lambda *args, **_: pytest.fail(f"opened {args}"))
     hostile = {
         "vocab_file": ".env",
@@ -197,7 +197,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("what", FILES)
-def test_a_config_file_is_strict_json(tmp_path, what):
+def test_c06_a_config_file_is_strict_json(tmp_path, what):
     path = tmp_path / "config.json"
     path.write_bytes(FILES[what])
     with pytest.raises(LoadError, match=r"config\.json"):

@@ -128,13 +128,9 @@ def test_asking_for_labels_forgives_nothing_but_the_whole_classifier(tmp_path):
 
 def test_what_was_looked_for_is_said(tmp_path, masked_lm):
     refused(tmp_path / "nowhere", "nowhere", "no such file or folder", error=NotFound)
-    refused(tmp_path, "no config.json (looked for config.json, bert_config.json)", error=NotFound)
+    refused(tmp_path, "no weights found (looked for model.safetensors, ", error=NotFound)
     folder = write(tmp_path, masked_lm)
-    refused(
-        folder / "config.json", "expected a folder with config.json and model.safetensors, got a file", error=NotFound
-    )
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    refused(folder, "no weights found", "pytorch_model.bin", error=NotFound)
+    refused(folder / "config.json", "expected weights in a format that minibert reads, got a file that begins with")
 
 
 def test_a_model_inside_a_package_is_found(tmp_path, masked_lm, monkeypatch):

@@ -1,0 +1,181 @@
+"""Converting a checkpoint of any format into another, with an account of what became of every tensor."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError, LoadError
+from ..formats.atomic import write_atomic
+from ..formats.files import open_regular
+from ..formats.jsonfile import read_json
+from ..locate import locate
+from ..text.casing import advise
+from .inference import architecture
+from .names import tensorflow_name
+from .opening import Pretrained, open_pretrained
+from .plan import BUFFERS, TIED, match, some
+from .saving import TARGETS, save_weights
+
+__all__ = ["Conversion", "Row", "convert"]
+
+REPORT = "report.json"
+COMPANIONS = (
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+COMPANION_LIMIT = 256 * 2**20  # bytes
+
+
+class Row(NamedTuple):
+    """One tensor: its name there and here, what was done to it, how it was stored, the SHA-256 of its numbers there."""
+
+    source: str
+    target: str
+    operation: str
+    dtype: str
+    shape: tuple[int, ...]
+    sha256: str
+
+
+@dataclass
+class Conversion:
+    """What a conversion did.
+
+    All by names in the source: tied are second names of tensors that are written once; unused gives the reasons.
+    missing are tensors that the architecture has and the source has not.
+    """
+
+    source: str
+    format: str
+    target: str
+    to: str
+    architecture: str
+    files: list[str]
+    tensors: list[Row]
+    tied: dict[str, str]
+    unused: dict[str, str]
+    missing: list[str]
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contents of report.json."""
+        return {**asdict(self), "tensors": [row._asdict() for row in self.tensors]}
+
+
+def convert(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], to: str = "safetensors", strict: bool = True
+) -> Conversion:
+    """Read the model `source`, of any format, and write it into the new or empty folder `target`.
+
+    source    as in `open_pretrained`
+    to        "safetensors", "npz" or "tf" (see `saving`)
+    strict    refuse a source with tensors that are no part of BERT; otherwise they are left out and reported
+
+    Every tensor of BERT is written, heads included; tokenizer files come along, and report.json says what became of
+    each tensor. Dtypes stay, but bfloat16, which becomes float32 exactly. Raises LoadError, NotFound or InputError
+    before anything is written.
+    """
+    if to not in TARGETS:
+        raise InputError(f"to: expected one of {', '.join(TARGETS)}, got {to!r}")
+    folder = Path(target)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: expected a new or an empty folder, so that nothing is overwritten")
+    opened = open_pretrained(locate(source))
+    config, names, missing, notes = _settle(opened, strict)
+    arrays = {name: opened.read(name) for name in names}
+    files = save_weights(folder, config, arrays, to)
+    files += _copy_companions(opened.path, folder, notes)
+    result = Conversion(
+        source=str(opened.path),
+        format=opened.weights.format,
+        target=str(folder),
+        to=to,
+        architecture=config["architectures"][0],
+        files=[*files, REPORT],
+        tensors=[_row(opened, name, to) for name in names],
+        tied={
+            opened.sources[copy].stored: opened.sources[original].stored
+            for copy, original in TIED.items()
+            if copy in opened.sources and copy not in names
+        },
+        unused={
+            **opened.skipped,
+            **{opened.sources[name].stored: "a buffer" for name in BUFFERS if name in opened.sources},
+            **dict.fromkeys(opened.unknown, "no part of BERT"),
+        },
+        missing=missing,
+        notes=notes,
+    )
+    write_atomic(folder / REPORT, (json.dumps(result.to_dict(), indent=1) + "\n").encode())
+    return result
+
+
+def _settle(opened: Pretrained, strict: bool) -> tuple[dict[str, Any], list[str], list[str], list[str]]:
+    """-> the full config, the names to be written, those missing, notes. LoadError if config and weights disagree."""
+    minibert: Any = importlib.import_module("minibert")
+    guess = architecture(opened.sources)
+    if guess is None:
+        raise LoadError(
+            f"{opened.path}: no BERT: none of {len(opened.weights.tensors)} tensors is an encoder layer's",
+            f"the first names: {some(list(opened.weights.tensors), 3)}",
+        )
+    if strict and opened.unknown:
+        raise LoadError(
+            f"{opened.path}: {len(opened.unknown)} tensors are no part of BERT: {some(opened.unknown)}",
+            "convert --drop-unknown, or strict=False, leaves them out",
+        )
+    named = (opened.config.get("architectures") or [None])[0]
+    known = [name for name in minibert.__all__ if name.startswith("Bert") and hasattr(getattr(minibert, name), "spec")]
+    kind = getattr(minibert, named if named in known else guess)
+    config = minibert.BertConfig.from_dict(opened.config)
+    report, _ = match(opened, kind.spec(config), config.tie_word_embeddings)
+    if report.misshapen:
+        raise LoadError(f"{opened.path}: config.json contradicts the weights: {some(report.misshapen)}")
+    left_out = {*BUFFERS, *(TIED if config.tie_word_embeddings else ())}
+    names = [name for name in opened.sources if name not in left_out]
+    values = {**config.to_dict(), "architectures": [kind.__name__]}
+    return values, names, report.missing, report.notes
+
+
+def _row(opened: Pretrained, name: str, to: str) -> Row:
+    source, info = opened.sources[name], opened.weights.tensors[opened.sources[name].stored]
+    target, written = (tensorflow_name(name) or (name, "same")) if to == "tf" else (name, "same")
+    operation = written if source.operation == "same" else f"{source.operation}, {written}".removesuffix(", same")
+    operation = operation.replace("transpose, transpose", "same").removesuffix(", same")
+    numbers = np.ascontiguousarray(opened.weights.read(source.stored))
+    digest = hashlib.sha256(numbers.reshape(-1).view(np.uint8).data).hexdigest()
+    return Row(source.stored, target, operation, info.dtype, info.shape, digest)
+
+
+def _copy_companions(path: Path, folder: Path, notes: list[str]) -> list[str]:
+    """Copies the tokenizer's files; where none says whether to lower-case, tokenizer_config.json gets the advice."""
+    home = path if path.is_dir() else path.parent
+    copied = []
+    for name in COMPANIONS:
+        if (home / name).is_file():
+            with open_regular(home / name) as file:
+                data = file.read(COMPANION_LIMIT + 1)
+            if len(data) > COMPANION_LIMIT:
+                raise LoadError(f"{home / name}: expected at most {COMPANION_LIMIT} bytes, got more")
+            write_atomic(folder / name, data)
+            copied.append(name)
+    advice = advise(home)
+    if advice is not None:
+        lower_case, reason = advice
+        settings = folder / "tokenizer_config.json"
+        values = read_json(settings) if settings.is_file() else {"tokenizer_class": "BertTokenizer"}
+        write_atomic(settings, (json.dumps({**values, "do_lower_case": lower_case}, indent=2) + "\n").encode())
+        copied += [settings.name] if settings.name not in copied else []
+        notes.append(f"tokenizer_config.json now says do_lower_case: {str(lower_case).lower()}, since {reason}")
+    return copied

@@ -1,0 +1,199 @@
+"""From an opened checkpoint into a model: what goes where, what does not fit, and then the numbers themselves."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import LoadError
+from ..formats.safetensors import nonfinite
+from ..formats.weights import Array
+from .names import canonical
+from .opening import Pretrained, same_numbers
+
+if TYPE_CHECKING:
+    from ..models.parameters import Block, Param
+
+__all__ = ["LoadReport", "MissingWeights", "Plan", "match", "plan", "some"]
+
+FLOATS = {"F16", "BF16", "F32", "F64"}
+DECODER_WEIGHT, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"
+LM_BIAS, WORDS = "cls.predictions.bias", "bert.embeddings.word_embeddings.weight"
+TIED = {DECODER_WEIGHT: WORDS, DECODER_BIAS: LM_BIAS}
+"""Second names, where the masked-LM decoder is tied to the word embeddings."""
+BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
+HEADS = ("cls.", "classifier.", "qa_outputs.", "bert.pooler.")
+"""Parts that other classes have; a class without them leaves them in the file."""
+PADDED = (8, 64, 128)  # NVIDIA's code rounds the vocabulary up to multiples of these, for the matrix units
+
+TILE = 128  # rows at a time of a transposed copy: both sides of it stay in the processor's cache
+
+
+class MissingWeights(UserWarning):
+    """Part of the model got fresh weights because the checkpoint has none for it."""
+
+
+@dataclass
+class LoadReport:
+    """What became of every tensor, by the names in the file (missing ones: in the model)."""
+
+    path: str
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    misshapen: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)  # heads, buffers, optimiser state: no use to this class
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [f"{self.path}: {len(self.loaded)} tensors loaded"]
+        for what in ("missing", "unexpected", "misshapen", "unused"):
+            names = getattr(self, what)
+            if names:
+                parts.append(f"{len(names)} {what}: {some(names)}")
+        return "; ".join(parts + self.notes)
+
+
+@dataclass
+class Plan:
+    """Which tensor of the file goes where; made and checked before a model is allocated."""
+
+    source: Pretrained
+    report: LoadReport
+    pairs: list[tuple[str, str]]  # (name in the model, canonical name)
+
+    def read_into(self, block: Block) -> None:
+        """Read every tensor of the plan into its place; half precision becomes the block's dtype exactly.
+
+        Several threads share the tensors: checksums, page faults and copies all run outside Python's lock.
+        """
+
+        def read(pair: tuple[str, str]) -> None:
+            own, name = pair
+            array, place = self.source.read(name), block[own]
+            copy(array[: len(place)] if array.shape != place.shape else array, place)
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            list(pool.map(read, self.pairs))
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = np.dot(block.flat, block.flat)  # one fast pass; it may overflow, so look again by name
+        if not np.isfinite(square):
+            names = nonfinite({self.source.sources[name].stored: block[own] for own, name in self.pairs})
+            if names:
+                self.report.notes.append(f"not finite: {some(names)}")
+                warnings.warn(f"{self.source.path}: NaN or infinite weights in {some(names)}", stacklevel=4)
+
+
+def copy(source: Array, target: Array) -> None:
+    """target[...] = source. A transposed matrix goes in strips: line by line, every element would be a cache miss."""
+    strip = TILE if source.ndim == 2 and not source.flags.c_contiguous else max(1, source.size)
+    for start in range(0, len(target), strip):
+        np.copyto(target[start : start + strip], source[start : start + strip], casting="same_kind")
+
+
+def plan(
+    source: Pretrained, spec: Iterable[Param], tied: bool, strict: bool = True, optional: set[str] | None = None
+) -> Plan:
+    """Match the tensors of a file with those of a model. LoadError lists everything that does not fit, at once.
+
+    strict      refuse missing and unexpected tensors; otherwise warn of them
+    optional    names that may be missing even so, all of them together: a head that is to be trained
+    Tensors of a wrong shape are always refused.
+    """
+    report, pairs = match(source, spec, tied)
+    forgiven = not strict or set(report.missing) == (optional or set())
+    problems = [f"misshapen: {some(report.misshapen)}"] if report.misshapen else []
+    if strict and report.unexpected:
+        problems.append(f"{len(report.unexpected)} unexpected: {some(report.unexpected)}")
+    if report.missing and not forgiven:
+        problems.insert(0, f"{len(report.missing)} missing: {some(report.missing)}")
+    if problems:
+        raise LoadError(f"{source.path}: the weights do not fit the model; {'; '.join(problems)}", _remedy(report))
+    if report.missing:
+        report.notes.append("what is missing has fresh weights and must be trained")
+    if report.missing or report.unexpected:
+        warnings.warn(str(report), MissingWeights, stacklevel=3)
+    return Plan(source, report, pairs)
+
+
+def match(source: Pretrained, spec: Iterable[Param], tied: bool) -> tuple[LoadReport, list[tuple[str, str]]]:
+    """-> what becomes of every tensor, and the pairs of a Plan; whether that will do is for others to say."""
+    report = LoadReport(str(source.path), unused=list(source.skipped), unexpected=list(source.unknown))
+    report.notes += source.notes
+    names = _settle_decoder(source, tied, report)
+
+    pairs: list[tuple[str, str]] = []
+    for param in spec:
+        name = canonical(param.name) or param.name
+        if name not in names:
+            report.missing.append(param.name)
+            continue
+        names.remove(name)
+        _check_shape(source, name, param, report)
+        pairs.append((param.name, name))
+        report.loaded.append(source.sources[name].stored)
+    for name in names:
+        unused = name in BUFFERS or name.startswith(HEADS)
+        (report.unused if unused else report.unexpected).append(source.sources[name].stored)
+    return report, pairs
+
+
+def _check_shape(source: Pretrained, name: str, param: Param, report: LoadReport) -> None:
+    info, stored = source.info(name), source.sources[name].stored
+    if info.shape == param.shape and info.dtype in FLOATS:
+        return
+    rows, words = (info.shape or (0,))[0], param.shape[0]
+    padded = name in (WORDS, DECODER_WEIGHT, DECODER_BIAS, LM_BIAS) and info.shape[1:] == param.shape[1:]
+    if padded and rows > words and info.dtype in FLOATS and any(rows == -(-words // n) * n for n in PADDED):
+        report.notes.append(f"{stored} has {rows} rows for a vocabulary of {words}; the padding is left out")
+        return
+    problem = f"{stored} is {info.dtype} {list(info.shape)}, expected {list(param.shape)}"
+    if info.shape != param.shape and info.shape == param.shape[::-1]:
+        problem += ", its transpose"
+    report.misshapen.append(problem)
+
+
+def _remedy(report: LoadReport) -> str:
+    if report.misshapen:
+        return "config.json, or a value given with it, contradicts the weights"
+    if report.missing and all((canonical(name) or name).startswith(HEADS) for name in report.missing):
+        return (
+            "the checkpoint has no such head; in Python, strict=False or num_labels=... gives it fresh weights to train"
+        )
+    return "strict=False starts missing tensors fresh and leaves unexpected ones out"
+
+
+def _settle_decoder(source: Pretrained, tied: bool, report: LoadReport) -> list[str]:
+    """The names in `source.sources` that count, once the masked-LM decoder is settled; renames its bias there.
+
+    It may repeat the word embeddings, and its bias goes by two names. Tied, `bias` and `decoder.bias` are one tensor
+    and models call it `bias`; untied, `decoder.bias` is the one that acts. A second copy of a tied tensor is left out,
+    and a warning says so if it differs from the first.
+    """
+    sources = source.sources
+    name, other = (LM_BIAS, DECODER_BIAS) if tied else (DECODER_BIAS, LM_BIAS)
+    if name not in sources and other in sources:
+        sources[name] = sources.pop(other)
+    names = list(sources)
+    for repeated, original in TIED.items():
+        if tied and repeated in sources and original in sources:
+            names.remove(repeated)
+            spare, kept = sources[repeated], sources[original]
+            report.unused.append(spare.stored)
+            if not same_numbers(source.weights, spare, kept):
+                note = f"{spare.stored} differs from {kept.stored} although tie_word_embeddings is true; it is not used"
+                report.notes.append(note)
+                warnings.warn(f"{source.path}: {note}", stacklevel=4)
+    return names
+
+
+def some(names: list[str], limit: int = 8) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,0 +1,1 @@
+"""TensorFlow checkpoints <-> {name: array}: a sorted table of names, and the numbers in files beside it."""

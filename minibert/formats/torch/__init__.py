@@ -1,0 +1,1 @@
+"""PyTorch files, both generations, read without PyTorch and without running the program that a pickle is."""

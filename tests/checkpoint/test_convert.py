@@ -1,0 +1,204 @@
+"""Converting: nothing is lost, everything is accounted for, nothing is overwritten; and comparing two checkpoints."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+import minibert as mb
+from minibert.checkpoint.convert import convert
+from minibert.checkpoint.difference import differences
+from minibert.checkpoint.saving import TARGETS
+from tests.models import tiny
+from tests.specimens import tiny_folder
+from tests.stored import assert_same_weights, write, write_bfloat16
+
+CLASSES = ("BertForPreTraining", "BertForSequenceClassification", "BertForQuestionAnswering", "BertModel")
+
+
+@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("cls", CLASSES)
+def test_there_and_back(tmp_path, cls, to):
+    model = tiny.model(cls, dtype="float32")
+    convert(write(tmp_path / "a", model), tmp_path / "b", to)
+    done = convert(tmp_path / "b", tmp_path / "c", "safetensors")
+    assert_same_weights(getattr(mb, cls).from_pretrained(tmp_path / "b"), model)
+    assert_same_weights(getattr(mb, cls).from_pretrained(tmp_path / "c"), model)
+    assert done.architecture == cls
+    assert (done.missing, done.unused, done.tied) == ([], {}, {})
+    rows = differences(tmp_path / "a", tmp_path / "c")
+    assert len(rows) == len(model.state_dict())
+    assert all(row.largest == 0 for row in rows)
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_the_report_accounts_for_every_tensor(tmp_path, to):
+    model = tiny.model("BertForMaskedLM", dtype="float32")
+    extra = {
+        "bert.embeddings.position_ids": np.arange(16)[None],
+        "cls.predictions.decoder.weight": model.state_dict()["bert.embeddings.word_embeddings.weight"],
+    }
+    folder = write(tmp_path / "a", model, lambda arrays: arrays.update(extra), architectures=["BertForPreTraining"])
+    done = convert(folder, tmp_path / "b", to)
+    report = json.loads((tmp_path / "b" / "report.json").read_text())
+    assert report == json.loads(json.dumps(done.to_dict()))
+    assert {row["source"] for row in report["tensors"]} == set(model.state_dict())
+    assert report["unused"] == {"bert.embeddings.position_ids": "a buffer"}
+    assert report["tied"] == {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}
+    assert len(report["missing"]) == 4  # pooler and next sentence: the config asked for a BertForPreTraining
+    assert "cls.seq_relationship.weight" in report["missing"]
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    row = next(row for row in report["tensors"] if row["source"] == name)
+    assert row["sha256"] == hashlib.sha256(model.state_dict()[name].tobytes()).hexdigest()
+    assert row["target"] == ("bert/encoder/layer_0/attention/self/query/kernel" if to == "tf" else name)
+    assert row["operation"] == ("transpose" if to == "tf" else "same")
+    assert sorted(report["files"]) == sorted(path.name for path in (tmp_path / "b").iterdir())
+
+
+def test_google_to_google_transposes_nothing_in_the_end(tmp_path):
+    model = tiny.model("BertForPreTraining", dtype="float32")
+    convert(write(tmp_path / "a", model), tmp_path / "b", "tf")
+    done = convert(tmp_path / "b", tmp_path / "c", "tf")
+    assert {row.operation for row in done.tensors} == {"same"}
+    data = "bert_model.ckpt.data-00000-of-00001"
+    assert (tmp_path / "b" / data).read_bytes() == (tmp_path / "c" / data).read_bytes()
+    assert json.loads((tmp_path / "b" / "bert_config.json").read_text()).keys() == {
+        "attention_probs_dropout_prob", "hidden_act", "hidden_dropout_prob", "hidden_size", "initializer_range",
+        "intermediate_size", "max_position_embeddings", "num_attention_heads", "num_hidden_layers", "type_vocab_size",
+        "vocab_size",
+    }  # fmt: skip
+
+
+def test_the_tokenizer_comes_along(tmp_path):
+    folder = tiny_folder(tmp_path / "a")
+    convert(folder, tmp_path / "b")
+    text = "The cat sat on the mat."
+    tokenizers = [mb.BertTokenizer.from_pretrained(place) for place in (folder, tmp_path / "b")]
+    assert tokenizers[0](text).input_ids == tokenizers[1](text).input_ids
+    assert (folder / "vocab.txt").read_bytes() == (tmp_path / "b" / "vocab.txt").read_bytes()
+
+
+@pytest.mark.parametrize(("piece", "lower"), [("London", False), ("london", True)])
+def test_casing_is_told_by_the_vocabulary_where_no_file_says_it(tmp_path, piece, lower):
+    folder = tiny_folder(tmp_path / "a", vocab_size=30)
+    with (folder / "vocab.txt").open("a") as file:
+        file.write(f"{piece}\n")
+    (folder / "tokenizer_config.json").unlink()
+    done = convert(folder, tmp_path / "b")
+    assert json.loads((tmp_path / "b" / "tokenizer_config.json").read_text())["do_lower_case"] is lower
+    assert any(f"do_lower_case: {str(lower).lower()}, since" in note for note in done.notes)
+
+
+def test_a_file_that_says_it_is_believed(tmp_path):
+    folder = tiny_folder(tmp_path / "a")
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": false, "model_max_length": 7}')
+    convert(folder, tmp_path / "b")
+    assert (tmp_path / "b" / "tokenizer_config.json").read_bytes() == (folder / "tokenizer_config.json").read_bytes()
+
+
+def test_other_settings_of_the_tokenizer_stay(tmp_path):
+    folder = tiny_folder(tmp_path / "a")
+    (folder / "tokenizer_config.json").write_text('{"model_max_length": 7}')
+    convert(folder, tmp_path / "b")
+    settings = json.loads((tmp_path / "b" / "tokenizer_config.json").read_text())
+    assert settings == {"model_max_length": 7, "do_lower_case": True}
+
+
+def test_nothing_is_overwritten(tmp_path):
+    folder = write(tmp_path / "a", tiny.model("BertModel", dtype="float32"))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for target in (folder, folder / "config.json"):
+        with pytest.raises(mb.InputError, match="expected a new or an empty folder"):
+            convert(folder, target)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_tensors_of_something_else_are_refused_or_left_out_and_reported(tmp_path):
+    model = tiny.model("BertModel", dtype="float32")
+    folder = write(tmp_path / "a", model, lambda arrays: arrays.update({"adapter.w": np.ones(3, np.float32)}))
+    with pytest.raises(mb.LoadError, match=r"1 tensors are no part of BERT: adapter\.w"):
+        convert(folder, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    assert convert(folder, tmp_path / "b", strict=False).unused == {"adapter.w": "no part of BERT"}
+    assert_same_weights(mb.BertModel.from_pretrained(tmp_path / "b"), model)
+
+
+def test_what_is_no_bert_is_refused(tmp_path):
+    model = tiny.model("BertModel", dtype="float32")
+    folder = write(tmp_path / "a", model, lambda a: [a.pop(name) for name in list(a) if name.startswith("encoder")])
+    with pytest.raises(mb.LoadError, match=r"no BERT: none of 7 tensors is an encoder layer's"):
+        convert(folder, tmp_path / "b")
+
+
+def test_a_config_that_contradicts_the_weights(tmp_path):
+    folder = write(tmp_path / "a", tiny.model("BertModel", dtype="float32"), intermediate_size=13)
+    with pytest.raises(mb.LoadError, match=r"config\.json contradicts the weights"):
+        convert(folder, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_an_untied_decoder_has_no_place_in_googles_code(tmp_path):
+    folder = write(tmp_path / "a", tiny.model("BertForMaskedLM", dtype="float32", tie_word_embeddings=False))
+    with pytest.raises(mb.InputError, match=r"cls\.predictions\.decoder\.\w+: Google's code has no such tensor"):
+        convert(folder, tmp_path / "b", "tf")
+    assert not (tmp_path / "b").exists()
+    convert(folder, tmp_path / "c", "npz")
+    assert all(row.largest == 0 for row in differences(folder, tmp_path / "c"))
+
+
+def test_an_unknown_format(tmp_path):
+    with pytest.raises(mb.InputError, match="to: expected one of safetensors, npz, tf, got 'onnx'"):
+        convert(tmp_path, tmp_path / "b", "onnx")
+
+
+def test_bfloat16_becomes_float32_exactly(tmp_path):
+    model = tiny.model("BertModel", dtype="float32")
+    for array in model.state_dict().values():
+        array.view(np.uint32)[...] &= 0xFFFF0000
+    folder = write(tmp_path / "a", model)
+    write_bfloat16(folder / "model.safetensors", model.state_dict())
+    done = convert(folder, tmp_path / "b")
+    assert {row.dtype for row in done.tensors} == {"BF16"}
+    assert_same_weights(mb.BertModel.from_pretrained(tmp_path / "b"), model)
+
+
+# ---- diff -----------------------------------------------------------------------------------------------------------
+
+
+def test_differences_are_found_and_measured(tmp_path):
+    model = tiny.model("BertForMaskedLM", dtype="float32")
+    bias, weight = "bert.encoder.layer.0.output.dense.bias", "bert.encoder.layer.1.output.dense.weight"
+
+    def change(arrays):
+        arrays[bias] = arrays[bias] + np.eye(8, dtype=np.float32)[3] / 4
+        arrays[weight] = arrays[weight][:, 1:].copy()
+        arrays["adapter.w"] = np.ones(3, np.float32)
+        del arrays["cls.predictions.bias"]
+
+    rows = {row.name: row for row in differences(write(tmp_path / "a", model), write(tmp_path / "b", model, change))}
+    assert rows[bias].largest == pytest.approx(0.25, rel=1e-6)
+    assert rows[weight].largest == np.inf
+    assert rows[weight].remark == "[8, 12] against [8, 11]"
+    assert rows["adapter.w"].largest is None
+    assert rows["adapter.w"].remark == f"only in {tmp_path / 'b'}"
+    assert rows["cls.predictions.bias"].remark == f"only in {tmp_path / 'a'}"
+    others = set(rows) - {bias, weight, "adapter.w", "cls.predictions.bias"}
+    assert all(rows[name].largest == 0 for name in others)
+
+
+def test_nan_equals_nan_and_nothing_else(tmp_path):
+    model = tiny.model("BertModel", dtype="float32")
+    name = "embeddings.LayerNorm.bias"
+
+    def spoil(values):
+        return lambda arrays: arrays.update({name: np.array([*values, 1, 1, 1, 1, 1, 1], np.float32)})
+
+    a = write(tmp_path / "a", model, spoil([np.nan, np.inf]))
+    b = write(tmp_path / "b", model, spoil([np.nan, np.inf]))
+    c = write(tmp_path / "c", model, spoil([0, np.inf]))
+    d = write(tmp_path / "d", model, spoil([np.nan, -np.inf]))
+    assert all(row.largest == 0 for row in differences(a, b))
+    for other in (c, d):
+        (row,) = [row for row in differences(a, other) if row.largest != 0]
+        assert (row.name, row.largest) == (f"bert.{name}", np.inf)
