@@ -73,15 +73,16 @@ class _Entry(NamedTuple):
 class Archive:
     """The zip archive at `path`, mapped and checked: `members` by name, without folders, and `window(name)`.
 
-    `has_checksums` is False if no member carries one.
+    `file` is the archive itself, for who needs no more than the beginning of a member. `has_checksums` is False if no
+    member carries one.
     """
 
     def __init__(self, path: Path) -> None:
         """Raises NotFound if nothing is there, LoadError if it is no archive that all readers see alike."""
         self.path = path
-        self._file = MappedFile(path)
+        self.file = MappedFile(path)
         self.members: dict[str, Member] = {}
-        for member in _members(self._file):
+        for member in _members(self.file):
             if member.name in self.members:
                 raise LoadError(f"{path}: member {quote(member.name)}: there twice", _DAMAGED)
             self.members[member.name] = member
@@ -97,7 +98,7 @@ class Archive:
         if name not in self.members:
             raise LoadError(f"{self.path}: no member {quote(name)} of {len(self.members)}")
         member = self.members[name]
-        raw = self._file.window(member.offset, member.nbytes)
+        raw = self.file.window(member.offset, member.nbytes)
         if member.method == STORED and self.has_checksums and name not in self._checked:
             crc = zlib.crc32(raw)
             if crc != member.crc:
@@ -119,7 +120,7 @@ def open_zip(path: Path) -> Weights:
         from .torch.zipped import open_zipped
 
         return open_zipped(archive)
-    if archive.members and all(name.endswith(".npy") for name in archive.members):
+    if all(name.endswith(".npy") for name in archive.members):
         from .npz import open_npz
 
         return open_npz(path, archive)
@@ -145,7 +146,7 @@ def _members(file: MappedFile) -> list[Member]:
     """All members, in the order of their bytes, which they share with nothing else."""
     directory, count, size = _directory(file)
     entries = sorted(_entries(file, directory, count, size), key=lambda entry: entry.header)
-    ends = [entry.header for entry in entries[1:]] + [directory]
+    ends = [entry.header for entry in entries[1:]] + [directory] * bool(entries)
     first = entries[0].header if entries else directory
     if first:
         raise LoadError(f"{file.path}: {first} bytes stand before the first member", _DAMAGED)

@@ -103,7 +103,7 @@ class NpzFile(Weights):
         if member.size != expected:
             raise LoadError(f"{where}: expected {expected} bytes by its header, got {member.size}")
         # Half of the three times the file that reading may take: swapping or reordering needs a second copy.
-        limit = 3 * self._archive._file.size // 2 + (28 << 20)
+        limit = 3 * self._archive.file.size // 2 + (28 << 20)
         if member.method == DEFLATED and expected > limit:
             raise LoadError(
                 f"{where}: {member.nbytes} bytes unpack to {expected}, more than is safe for a file of this size",
@@ -112,7 +112,7 @@ class NpzFile(Weights):
 
     def _head(self, member: Member, where: str) -> bytes:
         """The first bytes of the array. Not compared with the checksum yet, which would read all of it."""
-        raw = self._archive._file.window(member.offset, min(member.nbytes, 2 * HEAD_LIMIT))
+        raw = self._archive.file.window(member.offset, min(member.nbytes, 2 * HEAD_LIMIT))
         if member.method != DEFLATED:
             return bytes(raw[:HEAD_LIMIT])
         try:

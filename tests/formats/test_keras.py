@@ -267,14 +267,13 @@ def test_no_other_file_is_opened(write, tmp_path, monkeypatch, name):
     assert time.perf_counter() - started < keras.SECONDS / 2
 
 
-@pytest.mark.parametrize("name", [b"odd/name", b"/odd.nam", b".\0......", b"..\0....."])
-def test_names_that_lead_elsewhere(write, name):
-    """The library writes no such names, so one is written into the file."""
-    path = write(lambda file: file.create_group("odd.name"))
+def test_name_that_is_a_path(write):
+    """The library writes no such name, so it is written into the file; it would lead to another object."""
+    path = write(lambda file: file.create_group("bertXtf"))
     content = path.read_bytes()
-    assert content.count(b"odd.name") == 1
-    path.write_bytes(content.replace(b"odd.name", name))
-    with pytest.raises(LoadError, match=r": a name with '/' or dots|not readable as HDF5"):
+    assert content.count(b"bertXtf") == 1
+    path.write_bytes(content.replace(b"bertXtf", b"bert/tf"))
+    with pytest.raises(LoadError, match="'bert/tf': a name with '/' or dots"):
         open_h5(path)
 
 

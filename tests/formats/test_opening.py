@@ -65,6 +65,11 @@ def test_names_do_not_matter(tmp_path, name):
     assert open_weights(tmp_path / name).format == "npz"
 
 
+def test_an_npz_of_nothing(tmp_path):
+    np.savez(tmp_path / "empty.npz")
+    assert open_weights(tmp_path / "empty.npz").tensors == {}
+
+
 def test_safetensors_go_before_everything_else(tmp_path):
     save_npz(tmp_path / "model.npz", ONE, {})
     save_bundle(tmp_path / "bert_model.ckpt", ONE)

@@ -23,7 +23,7 @@ from ...errors import LoadError, NotFound
 from ..files import quote
 from ..mapped import MappedFile
 from ..weights import DTYPES, Array, TensorInfo, Weights, decode
-from .crc32c import crc32c
+from .checksum import crc32c
 from .entries import Entry, parse_entry, parse_header
 from .objects import GRAPH_KEY, is_slot_path, parse_object_graph
 from .slices import SLICE_KEY, Pieces, find_pieces

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ...errors import LoadError
 from ..weights import DTYPES, checked_nbytes
-from .crc32c import mask, unmask
+from .checksum import mask, unmask
 from .protobuf import Message, field, fixed32_field
 
 __all__ = ["WHOLE_AXIS", "Entry", "Extents", "Header", "format_entry", "format_header", "parse_entry", "parse_header"]

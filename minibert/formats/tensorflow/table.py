@@ -23,7 +23,7 @@ from typing import NamedTuple
 from ...errors import LoadError
 from ..files import quote
 from ..mapped import MappedFile
-from .crc32c import crc32c, mask, unmask
+from .checksum import crc32c, mask, unmask
 from .protobuf import read_varint, write_varint
 from .snappy import decompress
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ...errors import LoadError
-from .crc32c import crc32c, mask
+from .checksum import crc32c, mask
 from .protobuf import read_varint
 
 __all__ = ["decode_texts"]

@@ -12,7 +12,7 @@ from ...errors import InputError
 from ..atomic import write_atomic
 from ..files import quote
 from ..weights import DTYPES, Array
-from .crc32c import crc32c
+from .checksum import crc32c
 from .entries import Entry, format_entry, format_header
 from .table import format_table
 
