@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import LoadError
-from ..formats.safetensors import nonfinite
-from ..formats.weights import Array
+from ..formats.weights import DTYPES, Array
 from .names import canonical
 from .opening import Pretrained, same_numbers
 
@@ -67,27 +66,60 @@ class Plan:
     source: Pretrained
     report: LoadReport
     pairs: list[tuple[str, str]]  # (name in the model, canonical name)
+    spec: list[Param]
+
+    def lies_ready(self, dtype: np.dtype[Any]) -> bool:
+        """Whether every tensor of the model is in the file in this dtype, this shape and this order."""
+        shapes = {param.name: param.shape for param in self.spec}
+        return len(self.pairs) == len(self.spec) and all(
+            self.source.sources[name].operation == "same"
+            and self.source.info(name).shape == shapes[own]
+            and DTYPES[self.source.info(name).dtype] == dtype
+            for own, name in self.pairs
+        )
+
+    def windows(self) -> dict[str, Array]:
+        """{name in the model: array}, where the file lies if that can be; for a plan that `lies_ready`."""
+        return self._read_each(lambda own, name: self.source.read(name))
 
     def read_into(self, block: Block) -> None:
-        """Read every tensor of the plan into its place; half precision becomes the block's dtype exactly.
+        """Read every tensor of the plan into its place; half precision becomes the block's dtype exactly."""
 
-        Several threads share the tensors: checksums, page faults and copies all run outside Python's lock.
+        def read(own: str, name: str) -> Array:
+            array = self.source.read(name)
+            place: Array = block[own]
+            copy(array[: len(place)] if array.shape != place.shape else array, place)
+            return place
+
+        self._read_each(read)
+
+    def _read_each(self, read: Callable[[str, str], Array]) -> dict[str, Array]:
+        """{name in the model: what `read` gives}; a warning names the tensors that are not finite.
+
+        Several threads share the tensors: checksums, page faults, copies and sums all run outside Python's lock.
         """
 
-        def read(pair: tuple[str, str]) -> None:
-            own, name = pair
-            array, place = self.source.read(name), block[own]
-            copy(array[: len(place)] if array.shape != place.shape else array, place)
+        def task(pair: tuple[str, str]) -> tuple[str, Array, bool]:
+            array = read(*pair)
+            return pair[0], array, _is_finite(array)
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            list(pool.map(read, self.pairs))
-        with np.errstate(over="ignore", invalid="ignore"):
-            square = np.dot(block.flat, block.flat)  # one fast pass; it may overflow, so look again by name
-        if not np.isfinite(square):
-            names = nonfinite({self.source.sources[name].stored: block[own] for own, name in self.pairs})
-            if names:
-                self.report.notes.append(f"not finite: {some(names)}")
-                warnings.warn(f"{self.source.path}: NaN or infinite weights in {some(names)}", stacklevel=4)
+            results = list(pool.map(task, self.pairs))
+        names = [
+            self.source.sources[pair[1]].stored
+            for pair, result in zip(self.pairs, results, strict=True)
+            if not result[2]
+        ]
+        if names:
+            self.report.notes.append(f"not finite: {some(names)}")
+            warnings.warn(f"{self.source.path}: NaN or infinite weights in {some(names)}", stacklevel=5)
+        return {own: array for own, array, _ in results}
+
+
+def _is_finite(array: Array) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()  # one fast pass; finite numbers may overflow in it, so look again
+    return bool(np.isfinite(total) or np.isfinite(array).all())
 
 
 def copy(source: Array, target: Array) -> None:
@@ -103,7 +135,7 @@ def copy(source: Array, target: Array) -> None:
 
 
 def plan(
-    source: Pretrained, spec: Iterable[Param], tied: bool, strict: bool = True, optional: set[str] | None = None
+    source: Pretrained, spec: list[Param], tied: bool, strict: bool = True, optional: set[str] | None = None
 ) -> Plan:
     """Match the tensors of a file with those of a model. LoadError lists everything that does not fit, at once.
 
@@ -124,7 +156,7 @@ def plan(
         report.notes.append("what is missing has fresh weights and must be trained")
     if report.missing or report.unexpected:
         warnings.warn(str(report), MissingWeights, stacklevel=3)
-    return Plan(source, report, pairs)
+    return Plan(source, report, pairs, spec)
 
 
 def match(source: Pretrained, spec: Iterable[Param], tied: bool) -> tuple[LoadReport, list[tuple[str, str]]]:

@@ -22,7 +22,7 @@ from .header import HEADER_LIMIT, format_header, parse_header
 from .mapped import MappedFile
 from .weights import DTYPES, Array, Weights, decode
 
-__all__ = ["SafetensorsFile", "nonfinite", "open_safetensors", "save_safetensors"]
+__all__ = ["SafetensorsFile", "open_safetensors", "save_safetensors"]
 
 _LETTERS = {dtype: letters for letters, dtype in DTYPES.items() if letters != "BF16"}
 
@@ -82,11 +82,6 @@ def save_safetensors(
     size = len(header) + sum(array.nbytes for _, _, array in tensors)
     parse_header(header[8:], len(header), size, os.fspath(path))  # never write what could not be read back
     write_atomic(path, (header, *(array.reshape(-1).view(np.uint8).data for _, _, array in tensors)))
-
-
-def nonfinite(arrays: Mapping[str, Array]) -> list[str]:
-    """The names of the arrays that hold a NaN or an infinity."""
-    return [name for name, array in arrays.items() if array.dtype.kind in "fc" and not np.isfinite(array).all()]
 
 
 def _read_header(file: MappedFile) -> bytes:

@@ -98,7 +98,7 @@ class BertPreTrainedModel(StoredModel):
         batch, checked = self.prepare(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **labels)
         keep = [".hidden"] * bool(output_hidden_states) + ["attention.self"] * bool(output_attentions)
         c = Scope(Keep(*keep))
-        p = Scope(self.parameters)
+        p = Scope(self.readable)
         x = self._encode(p, c, batch, Dropout())
         logits = self._logits(p, c, x, batch, Dropout())
         loss = self._loss(c, logits, checked, batch) if checked else None

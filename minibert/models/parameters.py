@@ -1,4 +1,4 @@
-"""Parameters: what a model has (spec), where the numbers lie (Block), and how code names them (Scope)."""
+"""Parameters: what a model has (spec), where the numbers lie (Block, Windows), and how code names them (Scope)."""
 
 from __future__ import annotations
 
@@ -79,6 +79,30 @@ class Block(Mapping[str, Array]):
     def astype(self, dtype: Any) -> Block:
         """A copy in another dtype."""
         return Block(self.spec, dtype, self.flat.astype(dtype))
+
+
+class Windows(Mapping[str, Array]):
+    """Parameters where they were read from, such as a mapped file: for reading what a Block is for reading and writing.
+
+    Nothing is copied but query, key and value, which are joined when `....self.qkv.weight` is first asked for.
+    """
+
+    def __init__(self, spec: list[Param], arrays: Mapping[str, Array]) -> None:
+        self.spec = spec
+        self._arrays = dict(arrays)
+        self._thirds = {name: query for name, query, _ in _joined(spec)}
+
+    def __getitem__(self, name: str) -> Array:
+        if name in self._thirds and name not in self._arrays:
+            thirds = [self._thirds[name].replace(".query.", f".{part}.") for part in ("query", "key", "value")]
+            self._arrays[name] = np.concatenate([self._arrays[third] for third in thirds])
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (p.name for p in self.spec)
+
+    def __len__(self) -> int:
+        return len(self.spec)
 
 
 def _joined(spec: list[Param]) -> Iterator[tuple[str, str, tuple[int, ...]]]:

@@ -120,7 +120,7 @@ class BertForMaskedLM(BertPreTrainedModel):
         rows = np.flatnonzero(asked.reshape(-1)[batch.rows])
         if len(rows) != asked.sum():
             raise InputError("where: asks for logits at a place that attention_mask takes out")
-        p, c = Scope(self.parameters), Scope(Keep())
+        p, c = Scope(self.readable), Scope(Keep())
         return self._logits(p, c, self._encode(p, c, batch, Dropout()), batch, Dropout(), rows)["logits"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
 import os
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from ..errors import InputError, LoadError
 from ..ops.xp import Array
 from .bert import bert_spec
 from .config import BertConfig
-from .parameters import Block, Param, initialise
+from .parameters import Block, Param, Windows, initialise
 
 
 class StoredModel:
@@ -44,17 +45,29 @@ class StoredModel:
         self._assemble(config, engine, Block(self.spec(config), dtype))
         initialise(self.parameters, config.initializer_range, rng)
 
-    def _assemble(self, config: BertConfig, engine: str, parameters: Block) -> Self:
+    def _assemble(self, config: BertConfig, engine: str, readable: Block | Windows) -> Self:
         """Put the parts together, around parameters that are there already."""
         self.config = config
         self.engine = engine
         self.ops = engines.get(engine)
-        self.parameters = parameters
+        self.readable = readable
         self.load_report: checkpoint.LoadReport | None = None
         return self
 
+    @property
+    def parameters(self) -> Block:
+        """The parameters, to be written as well as read.
+
+        A model that was read from a file is copied out of it when this is first asked for. `readable` are the same
+        numbers wherever they lie: all that a forward pass needs, so that none waits for such a copy.
+        """
+        if not isinstance(self.readable, Block):
+            self.readable = Block.of(self.readable.spec, self.readable)
+        return self.readable
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "ops": None}  # an engine may be a module, which neither copies nor pickles
+        # An engine may be a module, which neither copies nor pickles; nor does a file.
+        return {**self.__dict__, "ops": None, "readable": self.parameters}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, ops=engines.get(state["engine"]))
@@ -72,7 +85,7 @@ class StoredModel:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the parameters, and of everything that is computed."""
-        dtype: np.dtype[Any] = self.parameters.flat.dtype
+        dtype: np.dtype[Any] = self.readable[self.readable.spec[0].name].dtype
         return dtype
 
     def astype(self, dtype: Any) -> Self:
@@ -86,7 +99,7 @@ class StoredModel:
 
     def num_parameters(self) -> int:
         """Numbers to be learned; tied tensors count once."""
-        return int(self.parameters.flat.size)
+        return sum(math.prod(p.shape) for p in self.readable.spec)
 
     def state_dict(self) -> dict[str, Array]:
         """{name: array}; the arrays are views of the model's own parameters, so writing into them changes the model."""
@@ -134,6 +147,10 @@ class StoredModel:
         get fresh weights (from `seed`) and unexpected ones are left out; both are said in a warning. Giving num_labels
         or id2label asks for a new classifier in the same way, if the checkpoint has none.
         The report stays on the model as `load_report`.
+
+        Tensors that lie in the file as they are needed, as in safetensors of the same dtype, are used there, mapped: no
+        first sentence waits for 440 MB to be copied. Replacing the file is safe, writing into it is not; a model that
+        is trained or written to has its own copy.
         """
         engines.get(engine)
         dtype, rng = _float_dtype(dtype), _generator(seed)
@@ -141,9 +158,13 @@ class StoredModel:
         config = BertConfig.from_dict(source.config, **overrides)
         fresh_head = {p.name for p in cls.head_spec(config)} if {"num_labels", "id2label"} & set(overrides) else set()
         plan = checkpoint.plan(source, cls.spec(config), config.tie_word_embeddings, strict, optional=fresh_head)
-        model = cls.__new__(cls)._assemble(config, engine, Block(cls.spec(config), dtype))
+        if plan.lies_ready(dtype):
+            readable: Block | Windows = Windows(cls.spec(config), plan.windows())
+        else:
+            readable = Block(cls.spec(config), dtype)
+            plan.read_into(readable)
+        model = cls.__new__(cls)._assemble(config, engine, readable)
         model.load_report = plan.report
-        plan.read_into(model.parameters)
         if plan.report.missing:
             initialise(model.parameters, config.initializer_range, rng, only=set(plan.report.missing))
         return model
@@ -151,7 +172,7 @@ class StoredModel:
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Write config.json and model.safetensors so that `transformers` and `from_pretrained` load them back."""
         config = {**self.config.to_dict(), "architectures": [type(self).__name__], "dtype": str(self.dtype)}
-        checkpoint.save_pretrained(directory, config, self.parameters)
+        checkpoint.save_pretrained(directory, config, self.readable)
 
     def __repr__(self) -> str:
         c = self.config

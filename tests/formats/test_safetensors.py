@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from minibert.errors import LoadError, NotFound
-from minibert.formats.safetensors import nonfinite, open_safetensors, save_safetensors
+from minibert.formats.safetensors import open_safetensors, save_safetensors
 
 
 def entry(dtype="U8", shape=(1,), offsets=(0, 1)):
@@ -308,7 +308,7 @@ def test_s21_whole_surrogate_pair(build):
     assert list(open_safetensors(build(json.dumps({"😀": entry()}), b"\7")).tensors) == ["😀"]
 
 
-def test_s22_values_that_are_not_finite_are_read_and_found(tmp_path):
+def test_s22_values_that_are_not_finite_are_read(tmp_path):
     arrays = {
         "good": np.ones(3),
         "nan": np.array([1, np.nan], "f4"),
@@ -317,7 +317,8 @@ def test_s22_values_that_are_not_finite_are_read_and_found(tmp_path):
     }
     save_safetensors(tmp_path / "a", arrays)
     file = open_safetensors(tmp_path / "a")
-    assert sorted(nonfinite({name: file.read(name) for name in file.tensors})) == ["inf", "nan"]
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(file.read(name), array)
 
 
 @pytest.mark.parametrize(
