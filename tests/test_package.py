@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "gradcheck": set(),
     "engines": {"ops"},
     "text": {"locate", "formats"},
-    "checkpoint": {"locate", "formats", "text", "models"},  # models: types, and the config; text: casing
+    "checkpoint": {"locate", "formats", "models"},  # models: types, and the config
     "models": {"ops", "engines", "checkpoint"},
     "tasks": {"ops", "engines", "formats", "locate", "checkpoint", "models", "text"},
     "lab": {"ops", "engines", "gradcheck", "models"},

@@ -25,8 +25,6 @@ names       every origin's names <-> Hugging Face's
 inference   a configuration told from shapes
 plan        Pretrained -> the parameters of a model, with a report
 saving      weights -> safetensors, npz, TensorFlow
-convert     a checkpoint -> another, with a report
-difference  two checkpoints -> what differs
 """
 
 from .names import canonical

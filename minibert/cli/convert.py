@@ -7,8 +7,8 @@ import re
 import textwrap
 from typing import Any
 
-from ..checkpoint.convert import Conversion, convert
 from ..checkpoint.plan import some
+from ..tasks.convert import Conversion, convert
 from .inputs import printable
 
 

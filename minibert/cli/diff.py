@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from ..checkpoint.difference import differences
+from ..tasks.difference import differences
 from .inputs import printable
 
 

@@ -26,9 +26,8 @@ from typing import NamedTuple
 from ..errors import LoadError
 from .files import quote
 from .mapped import MappedFile
-from .weights import Weights
 
-__all__ = ["DEFLATED", "STORED", "Archive", "Member", "open_zip"]
+__all__ = ["DEFLATED", "STORED", "Archive", "Member"]
 
 STORED, DEFLATED = 0, 8
 MEMBER_LIMIT = 100_000  # Python objects take more memory than the bytes that ask for them
@@ -108,38 +107,6 @@ class Archive:
                 )
             self._checked.add(name)
         return raw
-
-
-def open_zip(path: Path) -> Weights:
-    """Opens the zip archive `path` as what its members say it is: a PyTorch file or an .npz.
-
-    Raises NotFound, or LoadError if the archive is malformed or holds something else; the message says what.
-    """
-    archive = Archive(path)
-    if any(name.count("/") == 1 and name.endswith("/data.pkl") for name in archive.members):
-        from .torch.zipped import open_zipped
-
-        return open_zipped(archive)
-    if all(name.endswith(".npy") for name in archive.members):
-        from .npz import open_npz
-
-        return open_npz(path, archive)
-    what, hint = _guess(archive)
-    raise LoadError(f"{path}: expected a PyTorch file or an .npz, got {what}", hint)
-
-
-def _guess(archive: Archive) -> tuple[str, str]:
-    """What an archive that is not read seems to be, and what to do."""
-    elsewhere = "fetch the same model's safetensors, PyTorch or TensorFlow weights"
-    names = {name.rsplit("/", 1)[-1] for name in archive.members}
-    if "saved_model.pb" in names:
-        return "a zipped TensorFlow SavedModel", "unpack it and give its folder, which has variables/variables.index"
-    if "model.weights.h5" in names:
-        return "a Keras 3 model (.keras)", elsewhere
-    if "[Content_Types].xml" in names:
-        return "an office document", "is it a weight file at all?"
-    listed = ", ".join(map(quote, list(archive.members)[:4]))
-    return f"a zip archive of {len(archive.members)} other files: {listed}", "unpack it, if weights are among them"
 
 
 def _members(file: MappedFile) -> list[Member]:

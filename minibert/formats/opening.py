@@ -49,7 +49,7 @@ class Kind(NamedTuple):
 _KINDS = (
     Kind("TensorFlow checkpoint", lambda _, tail: tail == TABLE_MAGIC, "tensorflow.bundle", "open_bundle"),
     Kind("PyTorch legacy", lambda head, _: head.startswith(TORCH_LEGACY_MAGIC), "torch.legacy", "open_legacy"),
-    Kind("zip", lambda head, _: head.startswith((b"PK\x03\x04", b"PK\x05\x06")), "archive", "open_zip"),
+    Kind("zip", lambda head, _: head.startswith((b"PK\x03\x04", b"PK\x05\x06")), "zips", "open_zip"),
     Kind("HDF5", lambda head, _: head.startswith(b"\x89HDF\r\n\x1a\n"), "keras", "open_h5"),
     Kind("npy", lambda head, _: head.startswith(b"\x93NUMPY"), "npz", "open_npy"),
     Kind("safetensors", lambda head, _: head[8:].lstrip(b" \t\r\n")[:1] == b"{", "safetensors", "open_safetensors"),

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from minibert.errors import LoadError
-from minibert.formats.archive import Archive, open_zip
+from minibert.formats.archive import Archive
+from minibert.formats.zips import open_zip
 from tests.formats.torchfiles import Part, storage, tensor, torch_parts, zip_bytes
 
 W = np.arange(6, dtype="<f4").reshape(2, 3)

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from minibert.errors import LoadError
-from minibert.formats.archive import open_zip
 from minibert.formats.opening import open_weights
 from minibert.formats.torch import zipped
 from minibert.formats.torch.legacy import open_legacy
 from minibert.formats.torch.pickle import BUDGET, unpickle
 from minibert.formats.torch.symbols import SYMBOLS
 from minibert.formats.torch.values import Dict, Inert, Refused
+from minibert.formats.zips import open_zip
 from tests.formats.torchfiles import (
     Call,
     Global,

@@ -8,8 +8,8 @@ import pytest
 
 import minibert as mb
 from minibert.checkpoint import MissingWeights
-from minibert.checkpoint.convert import convert
 from minibert.models.parameters import Block, Windows
+from minibert.tasks.convert import convert
 from tests.models import tiny
 from tests.stored import assert_same_weights, write, write_bfloat16
 

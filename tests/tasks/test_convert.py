@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import minibert as mb
-from minibert.checkpoint.convert import convert
-from minibert.checkpoint.difference import differences
 from minibert.checkpoint.saving import TARGETS
+from minibert.tasks.convert import convert
+from minibert.tasks.difference import differences
 from tests.models import tiny
 from tests.specimens import tiny_folder
 from tests.stored import assert_same_weights, write, write_bfloat16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -12,20 +11,43 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checkpoint.inference import architecture
+from ..checkpoint.names import tensorflow_name
+from ..checkpoint.opening import Pretrained, open_pretrained
+from ..checkpoint.plan import BUFFERS, TIED, match, some
+from ..checkpoint.saving import TARGETS, save_weights
 from ..errors import InputError, LoadError
 from ..formats.atomic import write_atomic
 from ..formats.files import open_regular
 from ..formats.jsonfile import read_json
 from ..locate import locate
+from ..models.base import BertPreTrainedModel
+from ..models.config import BertConfig
+from ..models.encoder import BertModel
+from ..models.finetuning import (
+    BertForMultipleChoice,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+)
+from ..models.pretraining import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
 from ..text.casing import advise
-from .inference import architecture
-from .names import tensorflow_name
-from .opening import Pretrained, open_pretrained
-from .plan import BUFFERS, TIED, match, some
-from .saving import TARGETS, save_weights
 
 __all__ = ["Conversion", "Row", "convert"]
 
+CLASSES: dict[str, type[BertPreTrainedModel]] = {
+    cls.__name__: cls
+    for cls in (
+        BertModel,
+        BertForPreTraining,
+        BertForMaskedLM,
+        BertForNextSentencePrediction,
+        BertForSequenceClassification,
+        BertForMultipleChoice,
+        BertForTokenClassification,
+        BertForQuestionAnswering,
+    )
+}
 REPORT = "report.json"
 COMPANIONS = (
     "vocab.txt",
@@ -123,7 +145,6 @@ def convert(
 
 def _settle(opened: Pretrained, strict: bool) -> tuple[dict[str, Any], list[str], list[str], list[str]]:
     """-> the full config, the names to be written, those missing, notes. LoadError if config and weights disagree."""
-    minibert: Any = importlib.import_module("minibert")
     guess = architecture(opened.sources)
     if guess is None:
         raise LoadError(
@@ -136,9 +157,8 @@ def _settle(opened: Pretrained, strict: bool) -> tuple[dict[str, Any], list[str]
             "convert --drop-unknown, or strict=False, leaves them out",
         )
     named = (opened.config.get("architectures") or [None])[0]
-    known = [name for name in minibert.__all__ if name.startswith("Bert") and hasattr(getattr(minibert, name), "spec")]
-    kind = getattr(minibert, named if named in known else guess)
-    config = minibert.BertConfig.from_dict(opened.config)
+    kind = CLASSES[named if named in CLASSES else guess]
+    config = BertConfig.from_dict(opened.config)
     report, _ = match(opened, kind.spec(config), config.tie_word_embeddings)
     if report.misshapen:
         raise LoadError(f"{opened.path}: config.json contradicts the weights: {some(report.misshapen)}")

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checkpoint.opening import Pretrained, open_pretrained
+from ..checkpoint.plan import BUFFERS
 from ..formats.weights import Array, Weights
-from .opening import Pretrained, open_pretrained
-from .plan import BUFFERS
 
 __all__ = ["Difference", "differences"]
 
