@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ POSITIONS = "bert.embeddings.position_embeddings.weight"
 TYPES = "bert.embeddings.token_type_embeddings.weight"
 INTERMEDIATE = "bert.encoder.layer.0.intermediate.dense.weight"
 QUERY = "bert.encoder.layer.0.attention.self.query.weight"
+HEADS_OF_64 = (128, 256, 512, 768, 1024)
+"""Hidden sizes of Google's models. Not 384: every MiniLM has that, and 12 heads of 32."""
 
 
 def architecture(names: Iterable[str]) -> str | None:
@@ -42,7 +45,7 @@ def infer_config(
     """-> (the contents of a config.json, notes on what had to be assumed).
 
     shapes are those in the file, by canonical name. The number of heads shows only where kernels are split by heads;
-    else it is `given`, or H/64 as in every published BERT. LoadError if a size cannot be told.
+    else it is `given`, or H/64 for the sizes that Google published, with a warning. LoadError if a size cannot be told.
     """
     own = {name: rearranged(sources[name].operation, shape) for name, shape in shapes.items()}
     for name in (WORDS, POSITIONS, TYPES, INTERMEDIATE):
@@ -59,9 +62,10 @@ def infer_config(
         heads = given["num_attention_heads"]
     elif len(shapes.get(QUERY, ())) == 3:
         heads = shapes[QUERY][1]
-    elif hidden % 64 == 0:
+    elif hidden in HEADS_OF_64:
         heads = hidden // 64
-        notes.append(f"num_attention_heads does not show in the weights: {heads} heads of 64, as in published BERTs")
+        notes.append(f"num_attention_heads does not show in the weights: {heads} heads of 64, as in Google's BERTs")
+        warnings.warn(f"{where}: no config.json; {notes[-1]}", stacklevel=4)
     else:
         raise LoadError(
             f"{where}: no config.json, and the number of heads cannot be told from weights of hidden size {hidden}",

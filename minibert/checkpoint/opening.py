@@ -94,7 +94,8 @@ def open_pretrained(
     try:
         config = read_config(place)
         labels = weights.tensors[sources[CLASSIFIER].stored].shape[:1] if CLASSIFIER in sources else ()
-        if labels > (2,) and not {"num_labels", "id2label"} & set(config):  # Google's says nothing of labels
+        silent = not {"num_labels", "id2label"} & set(config)  # Google's says nothing of labels
+        if labels and labels != (2,) and silent and config.get("architectures") != ["BertForMultipleChoice"]:
             config["num_labels"] = labels[0]
             notes.append(f"num_labels is {labels[0]}, the rows of the classifier; the configuration says nothing of it")
     except NotFound:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import InputError, LoadError
@@ -17,11 +18,6 @@ from .names import OPERATIONS, tensorflow_name
 __all__ = ["TARGETS", "save_pretrained", "save_weights"]
 
 TARGETS = ("safetensors", "npz", "tf")
-GOOGLE_FIELDS = (
-    "attention_probs_dropout_prob", "hidden_act", "hidden_dropout_prob", "hidden_size", "initializer_range",
-    "intermediate_size", "max_position_embeddings", "num_attention_heads", "num_hidden_layers", "type_vocab_size",
-    "vocab_size",
-)  # fmt: skip
 
 
 def save_pretrained(directory: str | os.PathLike[str], config: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
@@ -29,39 +25,55 @@ def save_pretrained(directory: str | os.PathLike[str], config: Mapping[str, Any]
     folder = Path(directory)
     if folder.exists() and not folder.is_dir():
         raise LoadError(f"{folder}: expected a folder to save into, got a file")
-    save_weights(folder, config, arrays, "safetensors")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_safetensors(folder / "model.safetensors", dict(arrays))  # first: if it fails, an old model stays as it was
+    write_atomic(folder / "config.json", _text(config))
 
 
-def save_weights(folder: Path, config: Mapping[str, Any], arrays: Mapping[str, Array], to: str) -> list[str]:
-    """Write a configuration and weights, by Hugging Face's names, into a folder, made if need be; -> the files' names.
+def save_weights(
+    folder: Path,
+    config: Mapping[str, Any],
+    arrays: Mapping[str, Array],
+    to: str,
+    others: Mapping[str, bytes] = MappingProxyType({}),
+) -> list[str]:
+    """Write a configuration, other files, and weights by Hugging Face's names into a new folder; -> the files' names.
+
+    The weights come last: what a full disk leaves is not taken for a model, of other settings perhaps.
 
     to    "safetensors": model.safetensors and config.json, as transformers writes them
           "npz": model.npz and config.json
-          "tf": bert_model.ckpt.index and .data-00000-of-00001 with Google's names and layout, and bert_config.json
+          "tf": bert_model.ckpt.index and .data-00000-of-00001 with Google's names and layout, and bert_config.json;
+          fields that Google does not have are kept there, for its code ignores them
 
     InputError if Google's code has no place for a tensor.
     """
     if to == "tf":
         from ..formats.tensorflow.writing import save_bundle
 
-        config = {name: config[name] for name in GOOGLE_FIELDS if name in config}
         arrays = _for_tensorflow(arrays)
-        folder.mkdir(parents=True, exist_ok=True)
+        names = _write_small(folder, {"bert_config.json": _text(config), **others})
         save_bundle(folder / "bert_model.ckpt", arrays)
-        names = ["bert_model.ckpt.index", "bert_model.ckpt.data-00000-of-00001", "checkpoint"]
-    elif to == "npz":
+        return [*names, "bert_model.ckpt.index", "bert_model.ckpt.data-00000-of-00001", "checkpoint"]
+    names = _write_small(folder, {"config.json": _text(config), **others})
+    if to == "npz":
         from ..formats.npz import save_npz
 
-        folder.mkdir(parents=True, exist_ok=True)
         save_npz(folder / "model.npz", dict(arrays), {"format": "pt"})
-        names = ["model.npz"]
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_safetensors(folder / "model.safetensors", dict(arrays))
-        names = ["model.safetensors"]
-    config_name = "bert_config.json" if to == "tf" else "config.json"
-    write_atomic(folder / config_name, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())
-    return [*names, config_name]
+        return [*names, "model.npz"]
+    save_safetensors(folder / "model.safetensors", dict(arrays))
+    return [*names, "model.safetensors"]
+
+
+def _text(config: Mapping[str, Any]) -> bytes:
+    return (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _write_small(folder: Path, files: Mapping[str, bytes]) -> list[str]:
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / name, data)
+    return list(files)
 
 
 def _for_tensorflow(arrays: Mapping[str, Array]) -> dict[str, Array]:

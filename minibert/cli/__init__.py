@@ -195,4 +195,6 @@ def _fail(message: str, hint: str, status: int) -> int:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    from .inputs import printable  # names of tensors stand in messages, and come from files
+
+    print(printable(line), file=sys.stderr)

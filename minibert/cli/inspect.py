@@ -12,7 +12,7 @@ from typing import Any
 from ..checkpoint.inference import architecture
 from ..checkpoint.opening import read_config, recognise
 from ..checkpoint.plan import BUFFERS
-from ..errors import NotFound
+from ..errors import MinibertError, NotFound
 from ..formats.mapped import MappedFile
 from ..formats.opening import open_weights
 from ..locate import locate
@@ -44,6 +44,9 @@ def run(args: Any) -> None:
         config = read_config(place)
     except NotFound:
         config = {}
+    except MinibertError as error:  # no reason not to show the weights
+        config = {}
+        weights.notes.append(error.message)
     found: dict[str, Any] = {
         "path": str(place),
         "format": weights.format,

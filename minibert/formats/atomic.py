@@ -45,9 +45,11 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | Iterable[bytes |
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None  # a full disk names none, the temporary one is our affair
         raise
     _sync_folder(path.parent)
 

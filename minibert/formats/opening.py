@@ -96,11 +96,16 @@ def identify(path: Path) -> Kind:
             f"{path}: header too small: expected weights, got a file of {len(head)} bytes",
             "the file is empty or cut off: download or copy it again",
         )
+    if re.search(r"\.data-\d{5}-of-\d{5}$", path.name):
+        prefix = path.name.rpartition(".data-")[0]
+        raise NotFound(f"{path.with_name(prefix)}.index: no such file, without which {path.name} is only bytes")
     what, hint = impostor(head) or (f"a file that begins with {quote(head[:16])}", "is it a weight file at all?")
     raise LoadError(f"{path}: expected weights in a format that minibert reads, got {what}", hint)
 
 
 def _weights_in(folder: Path) -> Path:
+    if not os.access(folder, os.R_OK | os.X_OK):  # glob would find nothing in it, and say nothing
+        raise LoadError(f"{folder}: this folder may not be read")
     for pattern in FOLDER_ORDER:
         found = sorted(folder.glob(pattern))
         if len(found) > 1:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checkpoint.inference import architecture
-from ..checkpoint.names import tensorflow_name
+from ..checkpoint.names import canonical, tensorflow_name
 from ..checkpoint.opening import Pretrained, open_pretrained
-from ..checkpoint.plan import BUFFERS, TIED, match, some
+from ..checkpoint.plan import BUFFERS, HEADS, TIED, match, some
 from ..checkpoint.saving import TARGETS, save_weights
 from ..errors import InputError, LoadError
 from ..formats.atomic import write_atomic
@@ -55,8 +55,15 @@ COMPANIONS = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    # Of a sentence-transformer. Without them SentenceEncoder would pool in another way, and say nothing.
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "1_Pooling/config.json",
 )
 COMPANION_LIMIT = 256 * 2**20  # bytes
+GOOGLE_EPSILON = 1e-12  # of every layer normalisation in Google's code, which has no setting for it
+GOOGLE_ACTIVATIONS = ("gelu", "relu", "tanh")
 
 
 class Row(NamedTuple):
@@ -104,20 +111,24 @@ def convert(
     to        "safetensors", "npz" or "tf" (see `saving`)
     strict    refuse a source with tensors that are no part of BERT; otherwise they are left out and reported
 
-    Every tensor of BERT is written, heads included; tokenizer files come along, and report.json says what became of
-    each tensor. Dtypes stay, but bfloat16, which becomes float32 exactly. Raises LoadError, NotFound or InputError
-    before anything is written.
+    Every tensor of BERT is written, heads included; the files of the tokenizer and of sentence-transformers come along,
+    and report.json, the last file, says what became of each tensor. Dtypes stay, but bfloat16, which becomes float32
+    exactly. Raises LoadError, NotFound or InputError before anything is written.
     """
     if to not in TARGETS:
         raise InputError(f"to: expected one of {', '.join(TARGETS)}, got {to!r}")
-    folder = Path(target)
+    if not os.fspath(target):
+        raise InputError("target: expected the name of a new folder, got an empty one")
+    folder = Path(target).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: expected a new or an empty folder, so that nothing is overwritten")
-    opened = open_pretrained(locate(source))
+    opened = open_pretrained(locate(source, parts=("config", "tokenizer", "sentence", "weights")))
     config, names, missing, notes = _settle(opened, strict)
+    if to == "tf":
+        notes += _differences_of_googles_code(config, opened.weights.format)
+    companions = _companions(opened.path, notes)
     arrays = {name: opened.read(name) for name in names}
-    files = save_weights(folder, config, arrays, to)
-    files += _copy_companions(opened.path, folder, notes)
+    files = save_weights(folder, config, arrays, to, companions)
     result = Conversion(
         source=str(opened.path),
         format=opened.weights.format,
@@ -162,6 +173,12 @@ def _settle(opened: Pretrained, strict: bool) -> tuple[dict[str, Any], list[str]
     report, _ = match(opened, kind.spec(config), config.tie_word_embeddings)
     if report.misshapen:
         raise LoadError(f"{opened.path}: config.json contradicts the weights: {some(report.misshapen)}")
+    lost = [name for name in report.missing if not (canonical(name) or name).startswith(HEADS)]
+    if lost:
+        raise LoadError(
+            f"{opened.path}: {len(lost)} tensors of the encoder are missing: {some(lost, 3)}",
+            "one shard of several is no model: give their folder, or their .index.json",
+        )
     left_out = {*BUFFERS, *(TIED if config.tie_word_embeddings else ())}
     names = [name for name in opened.sources if name not in left_out]
     values = {**config.to_dict(), "architectures": [kind.__name__]}
@@ -178,24 +195,39 @@ def _row(opened: Pretrained, name: str, to: str) -> Row:
     return Row(source.stored, target, operation, info.dtype, info.shape, digest)
 
 
-def _copy_companions(path: Path, folder: Path, notes: list[str]) -> list[str]:
-    """Copies the tokenizer's files; where none says whether to lower-case, tokenizer_config.json gets the advice."""
+def _differences_of_googles_code(config: dict[str, Any], origin: str) -> list[str]:
+    """What Google's code would compute in another way; minibert reads bert_config.json as it stands."""
+    notes = []
+    if config["layer_norm_eps"] != GOOGLE_EPSILON:
+        notes.append(
+            f"layer_norm_eps is {config['layer_norm_eps']:g}; Google's code computes with {GOOGLE_EPSILON:g}, whatever "
+            "bert_config.json says, and so gives other numbers"
+        )
+    if config["hidden_act"] not in GOOGLE_ACTIVATIONS:
+        notes.append(f"hidden_act is {config['hidden_act']}; Google's code knows {', '.join(GOOGLE_ACTIVATIONS)} only")
+    elif config["hidden_act"] == "gelu" and not origin.startswith("TensorFlow"):  # else there is such a note already
+        notes.append(
+            'hidden_act "gelu" is the exact, erf form here; Google\'s code since February 2019 takes the tanh form'
+        )
+    return notes
+
+
+def _companions(path: Path, notes: list[str]) -> dict[str, bytes]:
+    """The files that come along; where none says whether to lower-case, tokenizer_config.json gets the advice."""
     home = path if path.is_dir() else path.parent
-    copied = []
+    found = {}
     for name in COMPANIONS:
         if (home / name).is_file():
             with open_regular(home / name) as file:
                 data = file.read(COMPANION_LIMIT + 1)
             if len(data) > COMPANION_LIMIT:
                 raise LoadError(f"{home / name}: expected at most {COMPANION_LIMIT} bytes, got more")
-            write_atomic(folder / name, data)
-            copied.append(name)
+            found[name] = data
     advice = advise(home)
     if advice is not None:
         lower_case, reason = advice
-        settings = folder / "tokenizer_config.json"
+        settings = home / "tokenizer_config.json"
         values = read_json(settings) if settings.is_file() else {"tokenizer_class": "BertTokenizer"}
-        write_atomic(settings, (json.dumps({**values, "do_lower_case": lower_case}, indent=2) + "\n").encode())
-        copied += [settings.name] if settings.name not in copied else []
+        found[settings.name] = (json.dumps({**values, "do_lower_case": lower_case}, indent=2) + "\n").encode()
         notes.append(f"tokenizer_config.json now says do_lower_case: {str(lower_case).lower()}, since {reason}")
-    return copied
+    return found

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..checkpoint.opening import Pretrained, open_pretrained
-from ..checkpoint.plan import BUFFERS
+from ..checkpoint.opening import Pretrained, recognise, same_numbers
+from ..checkpoint.plan import BUFFERS, TIED
+from ..formats.opening import open_weights
 from ..formats.weights import Array, Weights
+from ..locate import locate
 
 __all__ = ["Difference", "differences"]
 
@@ -27,20 +29,39 @@ class Difference(NamedTuple):
 def differences(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> list[Difference]:
     """Compare two checkpoints of any formats, tensor by tensor, under Hugging Face's names and in its layout.
 
-    A NaN equals a NaN. Tensors that are no part of BERT are compared under their own names.
+    A NaN equals a NaN. Tensors that are no part of BERT are compared under their own names. A second name that only one
+    of the two gives to a tied tensor, as PyTorch's files do, is no difference. No configuration is needed.
     """
-    first, second = (_everything(open_pretrained(path)) for path in (a, b))
+    opened = [_opened(path) for path in (a, b)]
+    first, second = (_everything(one) for one in opened)
+    for one, own, other in zip(opened, (first, second), (second, first), strict=True):
+        for copy in _copies(one) - set(other):
+            del own[copy]
     rows = []
     for name in dict.fromkeys([*first, *second]):
         if name not in first or name not in second:
             rows.append(Difference(name, None, f"only in {a if name in first else b}"))
             continue
-        x, y = (opened.read(key) for opened, key in (first[name], second[name]))
+        x, y = (reader.read(key) for reader, key in (first[name], second[name]))
         if x.shape != y.shape:
             rows.append(Difference(name, float("inf"), f"{list(x.shape)} against {list(y.shape)}"))
             continue
-        rows.append(Difference(name, _largest(x, y), ""))
+        largest = _largest(x, y)
+        rows.append(Difference(name, largest, "" if largest < float("inf") else "infinite or no number"))
     return rows
+
+
+def _opened(path: str | os.PathLike[str]) -> Pretrained:
+    place = locate(path, parts=("weights",))
+    weights = open_weights(place)
+    return Pretrained(place, {}, weights, *recognise(weights), list(weights.notes))
+
+
+def _copies(opened: Pretrained) -> set[str]:
+    """Second names of tensors that the file has under the first name, too, with the same numbers."""
+    sources = opened.sources
+    both = {copy: first for copy, first in TIED.items() if copy in sources and first in sources}
+    return {copy for copy, first in both.items() if same_numbers(opened.weights, sources[copy], sources[first])}
 
 
 def _everything(opened: Pretrained) -> dict[str, tuple[Pretrained | Weights, str]]:

@@ -32,16 +32,23 @@ _FLAGS = {  # in the order in which several stand side by side
 _EXPECTED = {bool: "true or false", int: "an integer", str: "a string", dict: "an object"}
 
 
-def read_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
+def read_folder(path: Path) -> tuple[Path, dict[str, Any]]:
     """-> the folder of the encoder and its tokenizer, and the arguments of SentenceEncoder that the files give.
 
-    A folder without these files is a plain BERT folder, and gives none. Raises LoadError for what is malformed, does
+    A folder without these files is a plain BERT folder, and gives none. A file of weights or the prefix of a TensorFlow
+    checkpoint stands for itself, and the files beside it count. Raises LoadError for what is malformed, does
     not fit the encoder's config.json, or is not implemented.
     """
+    folder = path if path.is_dir() else path.parent
     modules = _modules(folder / "modules.json")
-    body = folder / modules.get("Transformer", "")
+    inside = modules.get("Transformer", "")
+    if inside and not path.is_dir():
+        raise LoadError(
+            f"{folder / 'modules.json'}: the encoder is in {quote(inside)}, not in {path}", "give the folder"
+        )
+    body = folder / inside if path.is_dir() else path
     config = BertConfig.from_pretrained(body)
-    options = _reading(body / "sentence_bert_config.json", config.max_position_embeddings)
+    options = _reading(folder / inside / "sentence_bert_config.json", config.max_position_embeddings)
     options["prompt"] = _prompt(folder / "config_sentence_transformers.json")
     options["normalize"] = "Normalize" in modules
     if "Pooling" in modules:

@@ -40,10 +40,12 @@ class Saved:
 
 
 def read(place: Path, profile: Profile) -> Saved:
-    """A folder, or one file: tokenizer.json, or a vocabulary with one piece a line.
+    """A folder, or one file: tokenizer.json, or a vocabulary with one piece a line. Weights stand for their folder.
 
     Raises NotFound if there is no vocabulary, LoadError if a file is malformed or describes another kind of tokenizer.
     """
+    if _is_weights(place):
+        place = place.parent
     if place.is_file():
         if place.suffix == ".json":
             return _from_tokenizer_json(place)
@@ -67,6 +69,23 @@ def read(place: Path, profile: Profile) -> Saved:
         if (place / name).is_file():
             take(saved, read_json(place / name), place / name)
     return saved
+
+
+def _is_weights(place: Path) -> bool:
+    """Is it the prefix of a TensorFlow checkpoint, an index of shards, or a file of weights of any format?"""
+    if place.name.endswith(".index.json"):
+        return True
+    if place.is_dir() or place.suffix in (".txt", ".json"):
+        return False
+    from ..formats.opening import identify, tensorflow_index  # which need NumPy; a tokenizer does not
+
+    if not place.is_file():
+        return tensorflow_index(place) is not None
+    try:
+        identify(place)
+    except LoadError:
+        return False
+    return True
 
 
 def check_vocab(vocab: Mapping[str, int], where: str) -> None:

@@ -39,9 +39,15 @@ def test_sizes_are_those_of_the_weights(tmp_path, masked_lm):
 
 def test_heads_of_64_are_assumed_and_said(tmp_path):
     model = mb.BertModel(mb.BertConfig(30, hidden_size=128, num_hidden_layers=1, num_attention_heads=2))
-    again = mb.BertModel.from_pretrained(without_config(tmp_path, model))
+    with pytest.warns(UserWarning, match=r"no config\.json; num_attention_heads does not show"):
+        again = mb.BertModel.from_pretrained(without_config(tmp_path, model))
     assert again.config.num_attention_heads == 2
-    assert "2 heads of 64, as in published BERTs" in str(again.load_report)
+    assert "2 heads of 64, as in Google's BERTs" in str(again.load_report)
+
+
+def test_the_heads_of_minilm_are_not_of_64(tmp_path):
+    model = mb.BertModel(mb.BertConfig(30, hidden_size=384, num_hidden_layers=1, num_attention_heads=12))
+    refused(without_config(tmp_path, model), "number of heads cannot be told from weights of hidden size 384")
 
 
 def test_heads_that_cannot_be_told_are_asked_for(tmp_path, masked_lm):

@@ -139,6 +139,37 @@ def test_inspect_of_what_is_no_bert(tmp_path):
     assert "1 tensors, 6 parameters" in out
 
 
+def test_messages_do_not_steer_the_terminal(folder, tmp_path):
+    model = mb.BertModel.from_pretrained(folder)
+    arrays = {**model.state_dict(), "evil\x1b[2J\n\x07\u202e": np.ones(1, np.float32)}
+    save_pretrained(tmp_path / "a", model.config.to_dict(), arrays)
+    status, _, err = minibert("convert", tmp_path / "a", tmp_path / "b")
+    assert status == 4
+    assert "evil\ufffd[2J\ufffd\ufffd\ufffd" in err.splitlines()[0]
+    assert all(line.isprintable() for line in err.splitlines())
+
+
+@pytest.mark.parametrize("verb", [("similarity", "a dog"), ("fill-mask", "a [MASK]"), ("tokenize", "a dog")])
+def test_a_model_may_be_a_file_or_a_prefix(folder, tmp_path, verb):
+    name, text = verb
+    minibert("convert", folder, tmp_path / "b", "--to", "tf")
+    outputs = [
+        minibert(name, "--model", model, text, text)
+        for model in (folder, folder / "model.safetensors", tmp_path / "b/bert_model.ckpt", tmp_path / "b")
+    ]
+    assert [output[:2] for output in outputs] == [outputs[0][:2]] * 4
+    assert outputs[0][0] == 0
+
+
+def test_inspect_shows_weights_beside_a_broken_config(folder, tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    status, out, _ = minibert("inspect", tmp_path)
+    assert status == 0
+    assert "config.json: not valid JSON" in out
+    assert "bert.pooler.dense.weight" in out
+
+
 def test_inspect_needs_a_path():
     status, _, err = minibert("inspect")
     assert status == 2

@@ -19,6 +19,16 @@ from minibert.formats.safetensors import open_safetensors, save_safetensors
 OLD, NEW = b"old" * 1000, b"new" * 2000
 
 
+def test_an_error_names_the_file_that_was_asked_for(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")  # as the system says it, without a name
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_atomic(tmp_path / "a", NEW)
+    assert caught.value.filename == str(tmp_path / "a")
+
+
 class Faults:
     """Counts the calls to the file system, and fails the one numbered `at`, after doing half of it if it writes."""
 

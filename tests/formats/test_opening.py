@@ -128,6 +128,13 @@ def test_a_tensorflow_checkpoint_by_any_of_its_names(tmp_path):
     assert open_weights(tmp_path).tensors.keys() == ONE.keys()
 
 
+def test_the_numbers_of_a_tensorflow_checkpoint_without_its_index(tmp_path):
+    save_bundle(tmp_path / "bert_model.ckpt", ONE)
+    (tmp_path / "bert_model.ckpt.index").unlink()
+    with pytest.raises(NotFound, match=r"bert_model\.ckpt\.index: no such file"):
+        open_weights(tmp_path / "bert_model.ckpt.data-00000-of-00001")
+
+
 def test_a_saved_model_with_variables(tmp_path):
     (tmp_path / "variables").mkdir()
     (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")

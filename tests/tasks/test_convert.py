@@ -63,11 +63,77 @@ def test_google_to_google_transposes_nothing_in_the_end(tmp_path):
     assert {row.operation for row in done.tensors} == {"same"}
     data = "bert_model.ckpt.data-00000-of-00001"
     assert (tmp_path / "b" / data).read_bytes() == (tmp_path / "c" / data).read_bytes()
-    assert json.loads((tmp_path / "b" / "bert_config.json").read_text()).keys() == {
+    assert json.loads((tmp_path / "b" / "bert_config.json").read_text()).keys() >= {
         "attention_probs_dropout_prob", "hidden_act", "hidden_dropout_prob", "hidden_size", "initializer_range",
         "intermediate_size", "max_position_embeddings", "num_attention_heads", "num_hidden_layers", "type_vocab_size",
         "vocab_size",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_settings_that_google_does_not_have_survive(tmp_path, to):
+    labels = {0: "no", 1: "yes", 2: "perhaps"}
+    model = tiny.model("BertForTokenClassification", dtype="float32", layer_norm_eps=0.01, id2label=labels)
+    done = convert(write(tmp_path / "a", model, architectures=["BertForTokenClassification"]), tmp_path / "b", to)
+    again = mb.BertForTokenClassification.from_pretrained(tmp_path / "b")
+    assert (again.config.layer_norm_eps, again.config.id2label) == (0.01, labels)
+    assert done.architecture == convert(tmp_path / "b", tmp_path / "c").architecture == "BertForTokenClassification"
+    assert any("Google's code computes with 1e-12" in note for note in done.notes) == (to == "tf")
+
+
+def test_a_regression_from_tensorflow_has_one_label(tmp_path):
+    model = tiny.model("BertForSequenceClassification", dtype="float32", num_labels=1)
+    convert(write(tmp_path / "a", model), tmp_path / "b", "tf")
+    path = tmp_path / "b" / "bert_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in config.items() if k not in ("id2label", "label2id", "architectures")}))
+    again = mb.BertForSequenceClassification.from_pretrained(tmp_path / "b")
+    assert again.config.num_labels == 1
+    assert_same_weights(again, model)
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_the_files_of_a_sentence_transformer_come_along(tmp_path, to):
+    folder = tiny_folder(tmp_path / "a")
+    kinds = (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))
+    modules = [{"type": f"sentence_transformers.models.{kind}", "path": path} for kind, path in kinds]
+    (folder / "1_Pooling").mkdir()
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 7}')
+    convert(folder, tmp_path / "b", to)
+    old, new = (mb.SentenceEncoder.from_pretrained(path) for path in (folder, tmp_path / "b"))
+    assert repr(old) == repr(new)
+    assert np.array_equal(old.encode("A cat sat."), new.encode("A cat sat."))
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "tokenizer_config.json"])
+def test_nothing_is_written_if_a_file_that_comes_along_is_damaged(tmp_path, name):
+    folder = tiny_folder(tmp_path / "a")
+    (folder / "tokenizer_config.json").unlink()
+    (folder / name).write_bytes(b"\xff{")
+    with pytest.raises(mb.LoadError, match=name):
+        convert(folder, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_weights_are_never_there_without_their_configuration(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    folder = tiny_folder(tmp_path / "a")
+    monkeypatch.setattr("minibert.checkpoint.saving.save_safetensors", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        convert(folder, tmp_path / "b")
+    assert {"config.json", "vocab.txt"} <= {path.name for path in (tmp_path / "b").iterdir()}
+
+
+def test_one_shard_of_several_is_refused(tmp_path):
+    model = tiny.model("BertForMaskedLM", dtype="float32")
+    folder = write(tmp_path / "a", model, lambda a: [a.pop(name) for name in list(a) if ".layer.1." in name])
+    with pytest.raises(mb.LoadError, match="16 tensors of the encoder are missing"):
+        convert(folder, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
 
 
 def test_the_tokenizer_comes_along(tmp_path):
@@ -108,6 +174,8 @@ def test_other_settings_of_the_tokenizer_stay(tmp_path):
 def test_nothing_is_overwritten(tmp_path):
     folder = write(tmp_path / "a", tiny.model("BertModel", dtype="float32"))
     before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(mb.InputError, match="expected the name of a new folder"):
+        convert(folder, "")
     for target in (folder, folder / "config.json"):
         with pytest.raises(mb.InputError, match="expected a new or an empty folder"):
             convert(folder, target)
@@ -185,6 +253,23 @@ def test_differences_are_found_and_measured(tmp_path):
     assert rows["cls.predictions.bias"].remark == f"only in {tmp_path / 'a'}"
     others = set(rows) - {bias, weight, "adapter.w", "cls.predictions.bias"}
     assert all(rows[name].largest == 0 for name in others)
+
+
+def test_a_tied_tensor_stored_twice_is_no_difference(tmp_path):
+    model = tiny.model("BertForMaskedLM", dtype="float32")
+    words, decoder = "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
+    a = write(tmp_path / "a", model)
+    b = write(tmp_path / "b", model, lambda arrays: arrays.update({decoder: arrays[words]}))
+    c = write(tmp_path / "c", model, lambda arrays: arrays.update({decoder: arrays[words] + 1}))
+    assert all(row.largest == 0 for pair in ((a, b), (b, a), (b, b)) for row in differences(*pair))
+    assert {row.name: row.remark for row in differences(a, c) if row.largest != 0} == {decoder: f"only in {c}"}
+    assert {row.name: row.largest for row in differences(b, c)}[decoder] == pytest.approx(1, rel=1e-6)
+
+
+def test_no_configuration_is_needed_to_compare(tmp_path):
+    folders = [write(tmp_path / name, tiny.model("BertModel", dtype="float32")) for name in "ab"]
+    (folders[0] / "config.json").unlink()
+    assert all(row.largest == 0 for row in differences(*folders))
 
 
 def test_nan_equals_nan_and_nothing_else(tmp_path):

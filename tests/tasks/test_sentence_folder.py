@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minibert as mb
+from minibert.tasks.convert import convert
 from minibert.tasks.embed import SentenceEncoder
 from tests.specimens import tiny_folder
 
@@ -51,6 +52,27 @@ def test_the_encoder_may_have_a_folder_of_its_own(tmp_path):
     (tmp_path / "config.json").unlink()
     (tiny_folder(tmp_path / "0_Transformer") / LIMITS).write_text('{"max_seq_length": 9}')
     assert SentenceEncoder.from_pretrained(tmp_path).max_length == 9
+
+
+def test_a_file_of_weights_stands_for_its_folder(tmp_path):
+    modes = {"word_embedding_dimension": 16, "pooling_mode_cls_token": True}
+    folder = saved(tmp_path, files={POOLING: modes, LIMITS: {"max_seq_length": 7}})
+    encoders = [SentenceEncoder.from_pretrained(path) for path in (folder, folder / "model.safetensors")]
+    assert repr(encoders[0]) == repr(encoders[1])
+    assert np.array_equal(*(encoder.encode("a dog") for encoder in encoders))
+
+
+def test_so_does_the_prefix_of_a_tensorflow_checkpoint(tmp_path):
+    folder = tiny_folder(tmp_path / "a")
+    convert(folder, tmp_path / "b", "tf")
+    old, new = (SentenceEncoder.from_pretrained(path) for path in (folder, tmp_path / "b" / "bert_model.ckpt"))
+    assert np.array_equal(old.encode("a dog"), new.encode("a dog"))
+
+
+def test_weights_beside_an_encoder_in_a_folder_of_its_own_are_refused(tmp_path):
+    saved(tmp_path, (("Transformer", "0_Transformer"), *STANDARD[1:]))
+    with pytest.raises(mb.LoadError, match="the encoder is in '0_Transformer'"):
+        SentenceEncoder.from_pretrained(tmp_path / "model.safetensors")
 
 
 def test_null_is_no_limit_of_its_own(tmp_path):
