@@ -10,15 +10,15 @@ from typing import Any
 from ..errors import LoadError
 from .names import Source, rearranged
 
-__all__ = ["architecture", "infer_config"]
+__all__ = ["architecture", "infer_config", "looks_like_roberta"]
 
 WORDS = "bert.embeddings.word_embeddings.weight"
 POSITIONS = "bert.embeddings.position_embeddings.weight"
 TYPES = "bert.embeddings.token_type_embeddings.weight"
 INTERMEDIATE = "bert.encoder.layer.0.intermediate.dense.weight"
 QUERY = "bert.encoder.layer.0.attention.self.query.weight"
-HEADS_OF_64 = (128, 256, 512, 768, 1024)
-"""Hidden sizes of Google's models. Not 384: every MiniLM has that, and 12 heads of 32."""
+HEADS = {128: 2, 256: 4, 312: 12, 384: 12, 512: 8, 768: 12, 1024: 16}
+"""Hidden size -> heads of the published BERTs, with 64 dimensions a head but for TinyBERT (312) and MiniLM (384)."""
 
 
 def architecture(names: Iterable[str]) -> str | None:
@@ -39,13 +39,22 @@ def architecture(names: Iterable[str]) -> str | None:
     return "BertForNextSentencePrediction" if next_sentence else "BertModel"
 
 
+def looks_like_roberta(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether weights, by canonical name, have RoBERTa's shapes: one token type, 2^k + 2 positions.
+
+    An encoder saved by itself has the very names of BERT's, but its positions count from 2.
+    """
+    positions, types = ((*shapes.get(name, ()), 0)[0] for name in (POSITIONS, TYPES))
+    return types == 1 and positions > 2 and (positions - 2).bit_count() == 1
+
+
 def infer_config(
     shapes: Mapping[str, tuple[int, ...]], sources: Mapping[str, Source], given: Mapping[str, Any], where: str
 ) -> tuple[dict[str, Any], list[str]]:
     """-> (the contents of a config.json, notes on what had to be assumed).
 
     shapes are those in the file, by canonical name. The number of heads shows only where kernels are split by heads;
-    else it is `given`, or H/64 for the sizes that Google published, with a warning. LoadError if a size cannot be told.
+    else it is `given`, or that of the published BERTs of that size, with a warning. LoadError if a size cannot be told.
     """
     own = {name: rearranged(sources[name].operation, shape) for name, shape in shapes.items()}
     for name in (WORDS, POSITIONS, TYPES, INTERMEDIATE):
@@ -62,9 +71,12 @@ def infer_config(
         heads = given["num_attention_heads"]
     elif len(shapes.get(QUERY, ())) == 3:
         heads = shapes[QUERY][1]
-    elif hidden in HEADS_OF_64:
-        heads = hidden // 64
-        notes.append(f"num_attention_heads does not show in the weights: {heads} heads of 64, as in Google's BERTs")
+    elif hidden in HEADS:
+        heads = HEADS[hidden]
+        notes.append(
+            f"num_attention_heads does not show in the weights: {heads} heads of {hidden // heads}, as in published "
+            f"BERTs of hidden size {hidden}"
+        )
         warnings.warn(f"{where}: no config.json; {notes[-1]}", stacklevel=4)
     else:
         raise LoadError(

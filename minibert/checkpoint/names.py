@@ -46,7 +46,7 @@ _LAYER = (
 )
 _BODY = (
     rf"embeddings\.(?:(?:word|position|token_type)_embeddings\.weight|LayerNorm\.{_PAIR}|position_ids|token_type_ids)"
-    rf"|encoder\.layer\.(?:0|[1-9]\d*)\.{_LAYER}|pooler\.dense\.{_PAIR}"
+    rf"|encoder\.layer\.(?:0|[1-9]\d{{0,5}})\.{_LAYER}|pooler\.dense\.{_PAIR}"
 )
 _HEAD = (
     rf"cls\.predictions\.(?:transform\.(?:dense|LayerNorm)\.{_PAIR}|decoder\.{_PAIR}|bias)"
@@ -139,8 +139,8 @@ def _dotted(name: str) -> str:
     """The name in Hugging Face's spelling, whatever the origin's; the wrapping is still in front."""
     name = _object_path(name) if name.endswith(_SUFFIX) else _trimmed(name)
     if "/" in name:
-        name = re.sub(r"^.*?tf_bert\w*/", "", name)  # Keras: the layer, and the model that it stands in
-        name = re.sub(r"\w+?___", "", name)  # Keras: mlm___cls is cls
+        name = re.sub(r"^.*\btf_bert\w*/", "", name)  # Keras: the layer, and the models that it stands in
+        name = re.sub(r"(?<![^/])\w+___", "", name)  # Keras: mlm___cls is cls
         name = re.sub(r"(?<=layer)_(?:\._)?(?=\d+/)", "/", name)
         name = name.replace("cls/squad/", "qa_outputs/").replace("/", ".")
         if name in ("output_weights", "output_bias"):  # run_classifier's, at the root
@@ -194,7 +194,7 @@ def _object_path(name: str) -> str:
         return "embeddings.word_embeddings.weight"
     if module in _OUTSIDE:
         return f"{_OUTSIDE[module]}.{last}"
-    if found := re.fullmatch(r"layer_with_weights-(\d+)(?:/(.*))?", module):
+    if found := re.fullmatch(r"layer_with_weights-(\d{1,6})(?:/(.*))?", module):
         number, part = int(found[1]), found[2]
         if number < len(_NUMBERED) and part is None:
             return f"embeddings.{_NUMBERED[number]}.{'embeddings' if last.endswith('embeddings') else last}"

@@ -15,7 +15,7 @@ from ..formats.jsonfile import read_json
 from ..formats.opening import open_weights
 from ..formats.weights import Array, TensorInfo, Weights
 from ..locate import locate
-from .inference import infer_config
+from .inference import infer_config, looks_like_roberta
 from .names import OPERATIONS, Source, is_optimiser_state, rearranged, translate
 
 __all__ = ["CONFIG_FILES", "Pretrained", "open_pretrained", "read_config", "recognise"]
@@ -91,21 +91,30 @@ def open_pretrained(
     wrappers = sorted({source.wrapper for source in sources.values()} - {""})
     if wrappers:
         notes.append(f"names begin with {', '.join(wrappers)}, which is left out")
+    shapes = {name: weights.tensors[source.stored].shape for name, source in sources.items()}
     try:
         config = read_config(place)
-        labels = weights.tensors[sources[CLASSIFIER].stored].shape[:1] if CLASSIFIER in sources else ()
+        stated = {*config, *(given or {})}
+        rows = rearranged(sources[CLASSIFIER].operation, shapes[CLASSIFIER])[:1] if CLASSIFIER in sources else ()
         silent = not {"num_labels", "id2label"} & set(config)  # Google's says nothing of labels
-        if labels and labels != (2,) and silent and config.get("architectures") != ["BertForMultipleChoice"]:
-            config["num_labels"] = labels[0]
-            notes.append(f"num_labels is {labels[0]}, the rows of the classifier; the configuration says nothing of it")
+        if rows not in ((), (2,)) and silent and config.get("architectures") != ["BertForMultipleChoice"]:
+            config["num_labels"] = rows[0]
+            notes.append(f"num_labels is {rows[0]}, the rows of the classifier; the configuration says nothing of it")
     except NotFound:
-        shapes = {name: weights.tensors[source.stored].shape for name, source in sources.items()}
+        stated = {*(given or {})}
         config, told = infer_config(shapes, sources, given or {}, str(place))
         notes += told
         if DECODER in sources and WORDS in sources and not same_numbers(weights, sources[DECODER], sources[WORDS]):
             config["tie_word_embeddings"] = False
             notes.append("the masked-LM decoder differs from the word embeddings: it is not tied to them")
-    if weights.format.startswith("TensorFlow") and config.get("hidden_act", "gelu") == "gelu":
+    if "model_type" not in stated and looks_like_roberta(shapes):
+        raise LoadError(
+            f"{place}: no BERT, by the shapes: one token type and 2^k + 2 positions are RoBERTa's, which counts "
+            "positions from 2",
+            'if it is a BERT all the same, its config.json should say "model_type": "bert"',
+        )
+    act = (given or {}).get("hidden_act") or config.get("hidden_act", "gelu")
+    if weights.format.startswith("TensorFlow") and act == "gelu":
         notes.append(
             'hidden_act "gelu" is taken for the exact, erf form, as Hugging Face does; Google\'s own code computed '
             "that until February 2019 and the tanh form since: hidden_act=gelu_new gives the latter"
@@ -148,4 +157,4 @@ def same_numbers(weights: Weights, a: Source, b: Source) -> bool:
     if shapes[0] != shapes[1]:
         return False
     arrays = [OPERATIONS[source.operation](weights.read(source.stored)) for source in (a, b)]
-    return bool(np.array_equal(arrays[0], arrays[1]))
+    return bool(np.array_equal(arrays[0], arrays[1], equal_nan=True))

@@ -150,6 +150,8 @@ def plan(
         problems.append(f"{len(report.unexpected)} unexpected: {some(report.unexpected)}")
     if report.missing and not forgiven:
         problems.insert(0, f"{len(report.missing)} missing: {some(report.missing)}")
+    if not report.loaded:
+        problems.insert(0, "not one tensor of it is there")
     if problems:
         raise LoadError(f"{source.path}: the weights do not fit the model; {'; '.join(problems)}", _remedy(report))
     if report.missing:
@@ -199,6 +201,8 @@ def _check_shape(source: Pretrained, name: str, param: Param, report: LoadReport
 def _remedy(report: LoadReport) -> str:
     if report.misshapen:
         return "config.json, or a value given with it, contradicts the weights"
+    if not report.loaded:
+        return f"no tensor goes by a name of BERT's; the first are {some(report.unexpected + report.unused, 3)}"
     if report.missing and all((canonical(name) or name).startswith(HEADS) for name in report.missing):
         return (
             "the checkpoint has no such head; in Python, strict=False or num_labels=... gives it fresh weights to train"

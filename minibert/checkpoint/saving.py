@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +15,7 @@ from ..formats.safetensors import save_safetensors
 from ..formats.weights import Array
 from .names import OPERATIONS, tensorflow_name
 
-__all__ = ["TARGETS", "save_pretrained", "save_weights"]
+__all__ = ["TARGETS", "notes_on_googles_code", "save_pretrained", "save_weights"]
 
 TARGETS = ("safetensors", "npz", "tf")
 
@@ -63,6 +63,23 @@ def save_weights(
         return [*names, "model.npz"]
     save_safetensors(folder / "model.safetensors", dict(arrays))
     return [*names, "model.safetensors"]
+
+
+def notes_on_googles_code(config: Mapping[str, Any], dtypes: Collection[str]) -> list[str]:
+    """What Google's TensorFlow code computes otherwise, or refuses, of a model of that config and those dtypes."""
+    notes = []
+    if config["hidden_act"] == "gelu":
+        notes.append("Google's code computes the tanh form for hidden_act gelu, since February 2019; here it is erf's")
+    elif config["hidden_act"] not in ("relu", "tanh"):
+        notes.append(
+            f"Google's code knows no hidden_act {config['hidden_act']}; of the tanh form, gelu_new, its name is gelu"
+        )
+    for name, usual in (("layer_norm_eps", 1e-12), ("is_decoder", False)):
+        if config[name] != usual:
+            notes.append(f"Google's code has no {name}: it computes with {usual}, not {config[name]}")
+    if others := sorted({*dtypes} - {"F32", "BF16"}):
+        notes.append(f"Google's code has float32 variables, and does not restore them from {', '.join(others)}")
+    return notes
 
 
 def _text(config: Mapping[str, Any]) -> bytes:

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..checkpoint.inference import architecture
 from ..checkpoint.names import canonical, tensorflow_name
-from ..checkpoint.opening import Pretrained, open_pretrained
-from ..checkpoint.plan import BUFFERS, HEADS, TIED, match, some
-from ..checkpoint.saving import TARGETS, save_weights
+from ..checkpoint.opening import CLASSIFIER, Pretrained, open_pretrained, same_numbers
+from ..checkpoint.plan import BUFFERS, DECODER_BIAS, DECODER_WEIGHT, HEADS, LM_BIAS, TIED, WORDS, match, some
+from ..checkpoint.saving import TARGETS, notes_on_googles_code, save_weights
 from ..errors import InputError, LoadError
 from ..formats.atomic import write_atomic
 from ..formats.files import open_regular
@@ -62,8 +62,6 @@ COMPANIONS = (
     "1_Pooling/config.json",
 )
 COMPANION_LIMIT = 256 * 2**20  # bytes
-GOOGLE_EPSILON = 1e-12  # of every layer normalisation in Google's code, which has no setting for it
-GOOGLE_ACTIVATIONS = ("gelu", "relu", "tanh")
 
 
 class Row(NamedTuple):
@@ -125,9 +123,13 @@ def convert(
     opened = open_pretrained(locate(source, parts=("config", "tokenizer", "sentence", "weights")))
     config, names, missing, notes = _settle(opened, strict)
     if to == "tf":
-        notes += _differences_of_googles_code(config, opened.weights.format)
+        notes += notes_on_googles_code(config, {opened.info(name).dtype for name in names})
     companions = _companions(opened.path, notes)
-    arrays = {name: opened.read(name) for name in names}
+    cut = _padded(opened, config["vocab_size"])
+    arrays = {name: opened.read(name)[: cut[name]] if name in cut else opened.read(name) for name in names}
+    copies = {copy: first for copy, first in TIED.items() if copy in opened.sources and copy not in names}
+    sources = opened.sources
+    untied = [copy for copy, name in copies.items() if not same_numbers(opened.weights, sources[copy], sources[name])]
     files = save_weights(folder, config, arrays, to, companions)
     result = Conversion(
         source=str(opened.path),
@@ -136,15 +138,16 @@ def convert(
         to=to,
         architecture=config["architectures"][0],
         files=[*files, REPORT],
-        tensors=[_row(opened, name, to) for name in names],
+        tensors=[_row(opened, name, to, cut.get(name)) for name in names],
         tied={
             opened.sources[copy].stored: opened.sources[original].stored
-            for copy, original in TIED.items()
-            if copy in opened.sources and copy not in names
+            for copy, original in copies.items()
+            if copy not in untied
         },
         unused={
             **opened.skipped,
             **{opened.sources[name].stored: "a buffer" for name in BUFFERS if name in opened.sources},
+            **{opened.sources[name].stored: "differs from what it is tied to" for name in untied},
             **dict.fromkeys(opened.unknown, "no part of BERT"),
         },
         missing=missing,
@@ -167,9 +170,11 @@ def _settle(opened: Pretrained, strict: bool) -> tuple[dict[str, Any], list[str]
             f"{opened.path}: {len(opened.unknown)} tensors are no part of BERT: {some(opened.unknown)}",
             "convert --drop-unknown, or strict=False, leaves them out",
         )
+    config = BertConfig.from_dict(opened.config)
+    if CLASSIFIER in opened.sources and opened.info(CLASSIFIER).shape[:1] == (1,) and config.num_labels != 1:
+        guess = "BertForMultipleChoice"  # a score a choice, whatever the number of labels
     named = (opened.config.get("architectures") or [None])[0]
     kind = CLASSES[named if named in CLASSES else guess]
-    config = BertConfig.from_dict(opened.config)
     report, _ = match(opened, kind.spec(config), config.tie_word_embeddings)
     if report.misshapen:
         raise LoadError(f"{opened.path}: config.json contradicts the weights: {some(report.misshapen)}")
@@ -182,34 +187,28 @@ def _settle(opened: Pretrained, strict: bool) -> tuple[dict[str, Any], list[str]
     left_out = {*BUFFERS, *(TIED if config.tie_word_embeddings else ())}
     names = [name for name in opened.sources if name not in left_out]
     values = {**config.to_dict(), "architectures": [kind.__name__]}
+    if any(opened.info(name).dtype == "BF16" for name in names):  # float32 from here on
+        values = {key: value for key, value in values.items() if key not in ("dtype", "torch_dtype")}
     return values, names, report.missing, report.notes
 
 
-def _row(opened: Pretrained, name: str, to: str) -> Row:
+def _padded(opened: Pretrained, words: int) -> dict[str, int]:
+    """name -> how many of its rows are words, for tensors with a row a word, if the vocabulary is padded."""
+    names = [name for name in (WORDS, LM_BIAS, DECODER_WEIGHT, DECODER_BIAS) if name in opened.sources]
+    rows = {name: opened.info(name).shape[:1] for name in names}
+    return {name: words for name in names if rows[name] == rows.get(WORDS) and rows[name] > (words,)}
+
+
+def _row(opened: Pretrained, name: str, to: str, rows: int | None) -> Row:
     source, info = opened.sources[name], opened.weights.tensors[opened.sources[name].stored]
     target, written = (tensorflow_name(name) or (name, "same")) if to == "tf" else (name, "same")
     operation = written if source.operation == "same" else f"{source.operation}, {written}".removesuffix(", same")
     operation = operation.replace("transpose, transpose", "same").removesuffix(", same")
+    if rows is not None:
+        operation = f"{operation}, first {rows} rows".removeprefix("same, ")
     numbers = np.ascontiguousarray(opened.weights.read(source.stored))
     digest = hashlib.sha256(numbers.reshape(-1).view(np.uint8).data).hexdigest()
     return Row(source.stored, target, operation, info.dtype, info.shape, digest)
-
-
-def _differences_of_googles_code(config: dict[str, Any], origin: str) -> list[str]:
-    """What Google's code would compute in another way; minibert reads bert_config.json as it stands."""
-    notes = []
-    if config["layer_norm_eps"] != GOOGLE_EPSILON:
-        notes.append(
-            f"layer_norm_eps is {config['layer_norm_eps']:g}; Google's code computes with {GOOGLE_EPSILON:g}, whatever "
-            "bert_config.json says, and so gives other numbers"
-        )
-    if config["hidden_act"] not in GOOGLE_ACTIVATIONS:
-        notes.append(f"hidden_act is {config['hidden_act']}; Google's code knows {', '.join(GOOGLE_ACTIVATIONS)} only")
-    elif config["hidden_act"] == "gelu" and not origin.startswith("TensorFlow"):  # else there is such a note already
-        notes.append(
-            'hidden_act "gelu" is the exact, erf form here; Google\'s code since February 2019 takes the tanh form'
-        )
-    return notes
 
 
 def _companions(path: Path, notes: list[str]) -> dict[str, bytes]:

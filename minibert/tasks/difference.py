@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..checkpoint.opening import Pretrained, recognise, same_numbers
-from ..checkpoint.plan import BUFFERS, TIED
+from ..checkpoint.plan import BUFFERS, DECODER_BIAS, LM_BIAS, TIED
 from ..formats.opening import open_weights
 from ..formats.weights import Array, Weights
 from ..locate import locate
@@ -67,13 +67,17 @@ def _copies(opened: Pretrained) -> set[str]:
 def _everything(opened: Pretrained) -> dict[str, tuple[Pretrained | Weights, str]]:
     """name -> (who reads it, under which name); buffers and optimiser state left out."""
     own: dict[str, tuple[Pretrained | Weights, str]] = {n: (opened, n) for n in opened.sources if n not in BUFFERS}
+    if DECODER_BIAS in own and LM_BIAS not in own:  # two names of one tensor
+        own[LM_BIAS] = own.pop(DECODER_BIAS)
     return own | {name: (opened.weights, name) for name in opened.unknown}
 
 
 def _largest(x: Array, y: Array) -> float:
     both = np.result_type(x, y)
     if both.kind not in "fc":
-        return float(np.count_nonzero(x != y) and np.abs(x.astype(float) - y.astype(float)).max())
+        if np.array_equal(x, y):
+            return 0.0
+        return max(1.0, float(np.abs(x.astype(float) - y.astype(float)).max()))  # which may round a 1 away
     wide = np.result_type(both, np.float64)
     worst = 0.0
     for start in range(0, len(x) if x.ndim else 1, STRIP):

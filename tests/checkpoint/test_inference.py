@@ -37,20 +37,21 @@ def test_sizes_are_those_of_the_weights(tmp_path, masked_lm):
     assert "no config.json: sizes are those of the weights" in str(again.load_report)
 
 
-def test_heads_of_64_are_assumed_and_said(tmp_path):
-    model = mb.BertModel(mb.BertConfig(30, hidden_size=128, num_hidden_layers=1, num_attention_heads=2))
-    with pytest.warns(UserWarning, match=r"no config\.json; num_attention_heads does not show"):
+@pytest.mark.parametrize(("hidden", "heads"), [(128, 2), (312, 12), (384, 12), (768, 12), (1024, 16)])
+def test_heads_are_those_of_the_published_models_of_that_size_and_said(tmp_path, hidden, heads):
+    """MiniLM has 12 heads of 32: 6 of 64 would be other numbers."""
+    model = mb.BertModel(mb.BertConfig(30, hidden, num_hidden_layers=1, num_attention_heads=heads))
+    with pytest.warns(UserWarning, match=rf"no config\.json; num_attention_heads does not show .*: {heads} heads of"):
         again = mb.BertModel.from_pretrained(without_config(tmp_path, model))
-    assert again.config.num_attention_heads == 2
-    assert "2 heads of 64, as in Google's BERTs" in str(again.load_report)
-
-
-def test_the_heads_of_minilm_are_not_of_64(tmp_path):
-    model = mb.BertModel(mb.BertConfig(30, hidden_size=384, num_hidden_layers=1, num_attention_heads=12))
-    refused(without_config(tmp_path, model), "number of heads cannot be told from weights of hidden size 384")
+    assert again.config.num_attention_heads == heads
+    assert f"{heads} heads of {hidden // heads}, as in published BERTs of hidden size {hidden}" in str(
+        again.load_report
+    )
 
 
 def test_heads_that_cannot_be_told_are_asked_for(tmp_path, masked_lm):
+    unpublished = mb.BertModel(mb.BertConfig(30, hidden_size=192, num_hidden_layers=1, num_attention_heads=3))
+    refused(without_config(tmp_path / "192", unpublished), "number of heads cannot be told")
     refused(without_config(tmp_path, masked_lm), "number of heads cannot be told", "num_attention_heads=")
 
 
@@ -85,6 +86,42 @@ def test_a_config_that_is_silent_on_labels_does_not_contradict_the_classifier(tm
     assert_same_weights(again, model)
     assert "num_labels is 3, the rows of the classifier" in str(again.load_report)
     refused(folder, "classifier.weight is F32 [3, 8], expected [4, 8]", cls=type(model), num_labels=4)
+
+
+def silent_on_labels(folder, model, change=lambda arrays: None):
+    write(folder, model, change)
+    values = json.loads((folder / "config.json").read_text())
+    silent = {key: value for key, value in values.items() if key not in ("id2label", "label2id", "architectures")}
+    (folder / "config.json").write_text(json.dumps(silent))
+    return folder
+
+
+@pytest.mark.parametrize("labels", [1, 2, 5])
+def test_labels_are_the_rows_of_a_classifier_that_is_stored_the_other_way_round(tmp_path, labels):
+    """As Keras and Flax do; transformers writes no labels into a config where there are two."""
+    model = tiny.model("BertForSequenceClassification", dtype="float32", num_labels=labels)
+
+    def kernel(arrays):
+        arrays["classifier.kernel"] = np.ascontiguousarray(arrays.pop("classifier.weight").T)
+
+    again = mb.BertForSequenceClassification.from_pretrained(silent_on_labels(tmp_path, model, kernel))
+    assert again.config.num_labels == labels
+    assert_same_weights(again, model)
+
+
+@pytest.mark.parametrize("config", ["none", "without model_type"])
+def test_an_encoder_of_roberta_is_told_by_its_shapes(tmp_path, config):
+    """Saved by itself it has BERT's names; its positions count from 2."""
+    model = tiny.model("BertModel", dtype="float32", max_position_embeddings=18, type_vocab_size=1)
+    folder = write(tmp_path, model)
+    assert_same_weights(mb.BertModel.from_pretrained(folder), model)  # its config says that it is a BERT
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").unlink()
+    if config != "none":
+        (folder / "config.json").write_text(json.dumps({k: v for k, v in values.items() if k != "model_type"}))
+    options = {"cls": mb.BertModel, "num_attention_heads": 2}
+    refused(folder, "one token type and 2^k + 2 positions are RoBERTa's", '"model_type": "bert"', **options)
+    assert_same_weights(mb.BertModel.from_pretrained(folder, num_attention_heads=2, model_type="bert"), model)
 
 
 @pytest.mark.parametrize("cls", tiny.HEADS)

@@ -1,5 +1,7 @@
 """Names: from every origin to Hugging Face's, and to Google's and back. The expected pairs are written out here."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,7 @@ CASES = {
     f"masked_lm/layer_norm/gamma{V}": ("cls.predictions.transform.LayerNorm.weight", 1, "same"),
     # Keras
     "bert/tf_bert_model/bert/encoder/layer_._3/attention/self/query/kernel:0": (f"{Q}.weight", 2, "transpose"),
+    "tf_bert_model/tf_bert_model/bert/encoder/layer_._3/attention/self/query/kernel:0": (f"{Q}.weight", 2, "transpose"),
     "bert/tf_bert_model_3/bert/embeddings/position_embeddings/embeddings:0": (
         "bert.embeddings.position_embeddings.weight", 2, "same",
     ),
@@ -137,6 +140,20 @@ def test_what_is_no_part_of_bert(name):
 )
 def test_optimiser_state_is_known_by_its_name(name):
     assert is_optimiser_state(name)
+
+
+@pytest.mark.parametrize("name", ["encoder.layer.{}.output.dense.bias", "layer_with_weights-{}/kernel" + V])
+def test_a_layer_has_no_number_of_thousands_of_digits(name):
+    assert translate(name.format("9" * 5000), 2) is None  # Python refuses to make an int of so many
+
+
+@pytest.mark.parametrize("piece", ["a", "layer_", "layer_1", "tf_bert", "/tf_bert", "a___", "module.", "model/"])
+def test_s21_a_long_name_takes_no_longer_than_it_is_long(piece):
+    name = piece * (2**19 // len(piece)) + "/"
+    start = time.perf_counter()
+    assert translate(name, 2) is None
+    assert not is_optimiser_state(name)
+    assert time.perf_counter() - start < 2
 
 
 @pytest.mark.parametrize("name", CASES)

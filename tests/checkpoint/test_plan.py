@@ -148,6 +148,11 @@ def test_c07_everything_that_does_not_fit_is_reported_at_once(tmp_path, masked_l
     )
 
 
+def test_where_nothing_is_recognised_no_fresh_start_is_advised(tmp_path, masked_lm):
+    folder = write(tmp_path, masked_lm, lambda arrays: rename(arrays, "", "backbone.", count=1))
+    refused(folder, "hint: no tensor goes by a name of BERT's; the first are backbone.")
+
+
 def test_long_lists_are_cut_short(tmp_path, masked_lm):
     folder = write(tmp_path, masked_lm, lambda a: [a.pop(name) for name in list(a) if "layer.1" in name])
     refused(folder, "16 missing: ", " and 8 more")
@@ -174,6 +179,11 @@ def test_without_strictness_what_is_missing_starts_afresh_and_reproducibly(tmp_p
         assert (gain == 1).all()
     np.testing.assert_array_equal(flats[0], flats[1])
     assert not np.array_equal(flats[0], flats[2])
+
+
+def test_weights_of_something_else_are_refused_without_strictness_too(tmp_path, masked_lm):
+    folder = write(tmp_path, masked_lm, lambda a: [a.update({f"other.{name}": a.pop(name)}) for name in list(a)])
+    refused(folder, "not one tensor of it is there", "no tensor goes by a name of BERT's", strict=False)
 
 
 def test_c07_a_wrong_shape_is_refused_without_strictness_too(tmp_path, masked_lm):
