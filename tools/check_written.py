@@ -61,10 +61,10 @@ def names_in_many_blocks() -> Arrays:
 def write(folder: Path) -> None:
     sys.path.insert(0, str(ROOT))
     import minibert as mb
-    from minibert.checkpoint.convert import convert
     from minibert.formats.npz import save_npz
     from minibert.formats.safetensors import save_safetensors
     from minibert.formats.tensorflow.writing import save_bundle
+    from minibert.tasks.convert import convert
 
     mb.BertForPreTraining.from_pretrained(FIXTURES / "safetensors").save_pretrained(folder / "saved")
     convert(FIXTURES / "safetensors", folder / "tf", "tf")
