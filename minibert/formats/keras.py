@@ -93,7 +93,7 @@ def list_datasets(path: Path, file: BinaryIO) -> bytes:
     # HDF5's own variables could name plug-ins and drivers to load; "::" forbids plug-ins.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HDF5_")}
     environment |= {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-I", str(_PROGRAM), *sys.path]
+    command = [sys.executable or "", "-I", str(_PROGRAM), *sys.path]
     try:
         done = subprocess.run(command, stdin=file, capture_output=True, env=environment, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:

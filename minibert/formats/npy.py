@@ -76,7 +76,7 @@ def parse_header(head: bytes, where: str) -> NpyHeader:
 def tensor_info(header: NpyHeader, where: str) -> TensorInfo:
     """The array of `header` in the room's letters. LoadError if there is no such dtype or can be no such shape."""
     letters = LETTERS.get(header.descr[1:])
-    orders = "|" if letters and DTYPES[letters].itemsize == 1 else "<>"
+    orders = "|<>" if letters and DTYPES[letters].itemsize == 1 else "<>"  # writers other than NumPy put < before all
     if letters is None or header.descr[:1] not in tuple(orders):
         expected = ", ".join(np.dtype(key).name for key in LETTERS)
         hint = next((hint for kind, hint in _HINTS.items() if header.descr.lstrip("<>|=[('").startswith(kind)), "")

@@ -36,7 +36,7 @@ from .weights import Array, TensorInfo, Weights
 __all__ = ["NpyFile", "NpzFile", "open_npy", "open_npz", "save_npz"]
 
 METADATA = "__metadata__"
-TEXT_LIMIT = 2**20  # bytes of a text member
+TEXT_LIMIT = 2**22  # bytes of all text members together
 
 _CHUNK = 2**18  # bytes of deflate at a time
 _LARGE = 2**30  # bytes from which a member gets a zip64 field; zip needs one from 4 GiB
@@ -68,6 +68,7 @@ class NpzFile(Weights):
         self.tensors, self.metadata, self.ties, self.notes = {}, {}, {}, []
         self._archive = archive
         self._headers: dict[str, NpyHeader] = {}
+        self._text_bytes = 0
         for member in archive.members.values():
             self._add(member)
 
@@ -149,8 +150,9 @@ class NpzFile(Weights):
 
     def _text(self, member: Member, header: NpyHeader, where: str) -> str:
         """The text of an array of NumPy's kind U (UTF-32) or S (bytes) without dimensions."""
-        if member.size > TEXT_LIMIT:
-            raise LoadError(f"{where}: expected a text of at most {TEXT_LIMIT} bytes, got {member.size}")
+        self._text_bytes += member.size
+        if self._text_bytes > TEXT_LIMIT:  # together: many could be deflated into few bytes
+            raise LoadError(f"{where}: expected texts of at most {TEXT_LIMIT} bytes in all, got {self._text_bytes}")
         encoding = "utf-8" if header.descr[1] == "S" else "utf-32-be" if header.descr[0] == ">" else "utf-32-le"
         try:
             return bytes(self._unpacked(member.name)[header.start :]).decode(encoding).rstrip("\0")

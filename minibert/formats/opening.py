@@ -20,7 +20,7 @@ from .weights import Weights
 __all__ = ["FOLDER_ORDER", "identify", "open_weights"]
 
 TABLE_MAGIC = bytes.fromhex("57fb808b247547db")  # the last bytes of a TensorFlow index
-TORCH_LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the first pickle of a .bin before PyTorch 1.6
+TORCH_LEGACY_NUMBER = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")  # in the first pickle of a .bin before PyTorch 1.6
 
 FOLDER_ORDER = (
     "model.safetensors",
@@ -48,7 +48,12 @@ class Kind(NamedTuple):
 
 _KINDS = (
     Kind("TensorFlow checkpoint", lambda _, tail: tail == TABLE_MAGIC, "tensorflow.bundle", "open_bundle"),
-    Kind("PyTorch legacy", lambda head, _: head.startswith(TORCH_LEGACY_MAGIC), "torch.legacy", "open_legacy"),
+    Kind(
+        "PyTorch legacy",
+        lambda head, _: head[:1] == b"\x80" and TORCH_LEGACY_NUMBER in head[:24],  # `legacy` compares exactly
+        "torch.legacy",
+        "open_legacy",
+    ),
     Kind("zip", lambda head, _: head.startswith((b"PK\x03\x04", b"PK\x05\x06")), "zips", "open_zip"),
     Kind("HDF5", lambda head, _: head.startswith(b"\x89HDF\r\n\x1a\n"), "keras", "open_h5"),
     Kind("npy", lambda head, _: head.startswith(b"\x93NUMPY"), "npz", "open_npy"),

@@ -195,6 +195,7 @@ def test_p20_symbolic_link(refused, kind):
 
 def test_p20_extra_fields_without_end(refused):
     refused(zip_bytes(parts(central_extra=bytes(4 * 17))), "extra fields: malformed, too many")
+    refused(zip_bytes(parts(central_extra=struct.pack("<2H", 0x4246, 5) + b"four")), "extra fields: malformed")
     extra = struct.pack("<2H2Q", 1, 16, 24, 24) + bytes(4 * 16)
     content = zip_bytes(parts(extra=extra, local={"nbytes": 0xFFFFFFFF, "size": 0xFFFFFFFF}))
     refused(content, "data/0': extra fields: malformed, too many")
@@ -253,6 +254,8 @@ def test_p21_no_descriptor_though_announced(refused):
     members = parts(streamed=False)
     members[2].local = members[2].central = {"flags": 0x0808}
     refused(zip_bytes(members), "data/0': expected a data descriptor behind it, got 0 other bytes")
+    other = parts(descriptor={"signature": b"PK\7\7"})
+    refused(zip_bytes(other), "data/0': expected a data descriptor behind it, got 16 other bytes")
 
 
 @pytest.mark.parametrize("nbytes", [23, 25])
@@ -309,6 +312,20 @@ def test_p23_lying_end_record(refused, field, value, zip64):
 @pytest.mark.parametrize("change", [{"disk": 1}, {"directory_disk": 1}, {"here": 4, "count": 4}, {"count": 4}])
 def test_p23_other_disks_or_counts(refused, change):
     refused(zip_bytes(parts(), change), "end record|directory: ")
+
+
+def test_p23_end_record_that_announces_a_comment(refused):
+    refused(zip_bytes(parts(), {"comment": 1}), "end record: expected it as the last 22 bytes, got one with a comment")
+
+
+def test_p23_one_entry_more_than_there_are(refused):
+    content = zip_bytes(parts(), {"here": 6, "count": 6})
+    refused(content, "entry 5 of the directory: expected 46 bytes, got 0")
+
+
+@pytest.mark.parametrize("change", [{"signature": b"PK\1\3"}, {"disk": 1}, {"name": 99}, {"extra": 1}, {"comment": 1}])
+def test_p23_entry_that_is_none(refused, change):
+    refused(zip_bytes(added("archive/x", central=change)), "entry 5 of the directory: not one, or it reaches beyond")
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,7 @@ BAD_ARRAYS = {
     "str": (ext((1,), "str96"), "dtype: expected one of .* got 'str96'"),
     "letters": (ext((6,), "<f4"), "dtype: expected one of .* got '<f4'"),
     "dtype number": (ext((6,), 4), "dtype: expected one of .* got 4"),
+    "dtype list": (ext((6,), []), r"dtype: expected one of .* got \[\]"),
     "dtype bytes": (ext((6,), b"float32"), "at byte .*: malformed: 7 exceeds max_bin_len|got b'float32'"),
     "text for bytes": (ext((6,), "float32", "x" * 24), "expected bytes up to the end of the array of 36"),
     "map for bytes": (ext((6,), "float32", {}), "expected bytes up to the end .* got None"),
@@ -215,6 +216,7 @@ BAD_CHUNKS = {
     "no chunks": ({"chunks": {}}, "chunks: expected arrays of one dtype and one dimension"),
     "two dtypes": ({"chunks": {"0": np.zeros(4, np.float32), "1": np.zeros(2, np.int32)}}, "chunks: expected arrays"),
     "two dimensions": ({"chunks": {"0": np.zeros((2, 3), np.float32)}}, "chunks: expected arrays of one dtype and one"),
+    "array and number": ({"chunks": {"0": np.zeros(6, np.float32), "1": 2}}, "chunks: expected arrays of one dtype"),
     "numbers": ({"chunks": {"0": 1, "1": 2}}, "chunks: expected arrays of one dtype"),
     "more": ({"more": 1}, r"expected shape and chunks of a chunked array, got \['__msgpack_chunked_array__', "),
 }  # fmt: skip

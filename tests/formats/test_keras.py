@@ -433,9 +433,13 @@ def test_endless_loops_and_greed_are_ended(plain, tmp_path, monkeypatch):
             open_h5(plain)
 
 
-def test_python_that_cannot_be_run(plain, monkeypatch):
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(LoadError, match="/nowhere/python cannot be run to list the datasets"):
+@pytest.mark.parametrize(
+    ("executable", "name"), [("/nowhere/python", "/nowhere/python"), ("", "Python"), (None, "Python")]
+)
+def test_python_that_cannot_be_run(plain, monkeypatch, executable, name):
+    """Where Python runs inside another program, it may not know its own."""
+    monkeypatch.setattr(sys, "executable", executable)
+    with pytest.raises(LoadError, match=f"{name} cannot be run to list the datasets"):
         open_h5(plain)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import random
 import struct
 import tarfile
@@ -373,7 +374,9 @@ def legacy_refused(path: Path, content: bytes, match: str) -> LoadError:
     "magic",
     [
         pickled(0x1950A86A20F9469CFC6D),
-        b"\x80\x03" + MAGIC[2:],
+        b"\x80\x06" + MAGIC[2:],
+        b"\x80\x04" + MAGIC[2:],
+        b"\x80\x04\x95\x0e" + bytes(7) + MAGIC[2:],
         pickled(Call(Global("builtins", "int"), ("119547037146038801333356",))),
         b"",
     ],
@@ -384,6 +387,17 @@ def test_p18_magic_number(tmp_path, magic):
     legacy_refused(tmp_path / "model.bin", content, f"magic number: expected {MAGIC.hex()}, got")
     with pytest.raises(LoadError):
         open_weights(tmp_path / "model.bin")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_p17_legacy_file_of_every_protocol(tmp_path, protocol):
+    """Protocols 4 and 5 put each of the pickles into a frame of its own."""
+    ids = pickle.dumps(0x1950A86A20F9469CFC6C, protocol), pickle.dumps(1001, protocol)
+    body = torch_legacy({"w": W}, LEGACY)[len(MAGIC) + len(pickled(1001)) :]
+    (tmp_path / "model.bin").write_bytes(b"".join(ids) + body)
+    file = open_weights(tmp_path / "model.bin")
+    assert file.format == "PyTorch legacy"
+    assert same(file.read("w"), X)
 
 
 @pytest.mark.parametrize("version", [1000, 1002, "1001", 1001.0, True, None, Call(Global("os", "getpid"), ())])
@@ -415,6 +429,7 @@ def test_p18_system(tmp_path, system, field):
         (["0", "0"], "list of storages: expected those of the tensors, once, got '0'"),
         (["0", "1"], "list of storages: expected those of the tensors, once, got '1'"),
         ([0], "list of storages: expected those of the tensors, once, got 0"),
+        ([["0"]], "list of storages: expected those of the tensors, once, got a list of 1"),
         ("0", "list of storages: expected those of the tensors, once, got None"),
         (None, None),
         ({"0": 1}, "list of storages: expected those of the tensors, once, got None"),
@@ -470,10 +485,25 @@ def test_p18_storages_that_are_views(tmp_path):
     assert same(file.read("w"), X[4:10].reshape(2, 3)[:, 1:].copy())
     assert file.ties == {"x": "w"}
     legacy_refused(path, torch_legacy({"w": tensor(part, (7,), (1,))}, LEGACY), "reach element 7 of a storage of 6")
+    end = storage("0", 12, "FloatStorage", ("1", 4, 8))
+    path.write_bytes(torch_legacy({"w": tensor(end, (8,), (1,))}, LEGACY))
+    assert same(open_weights(path).read("w"), X[4:])
 
 
 @pytest.mark.parametrize(
-    "view", [1, (), ("1", 0), (1, 0, 1), ("1", -1, 1), ("1", 0, -1), ("1", 0.0, 1), ("1", True, 1)]
+    "view",
+    [
+        1,
+        (),
+        ("1", 0),
+        (1, 0, 1),
+        ("1", -1, 1),
+        ("1", 0, -1),
+        ("1", 0.0, 1),
+        ("1", True, 1),
+        ("1", 0, "1"),
+        ("1", 0, True),
+    ],
 )
 def test_p18_views_that_are_none(tmp_path, view):
     value = {"w": tensor(storage("0", 12, "FloatStorage", view), (1,), (1,))}

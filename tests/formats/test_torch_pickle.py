@@ -119,6 +119,8 @@ def test_values_that_only_hold_data_are_inert():
         "set": {1, 2},
         "counter": collections.Counter("ab"),
         "complex": 1j,
+        "empty": [b"", np.zeros(0)],
+        "zone": datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC),
     }
     came = plain(run(pickle.dumps(values, 2)))
     assert came["args"] == Inert("argparse.Namespace")
@@ -127,6 +129,8 @@ def test_values_that_only_hold_data_are_inert():
     assert came["set"] == Inert("builtins.set")
     assert came["counter"] == Inert("collections.Counter")
     assert came["complex"] == Inert("builtins.complex")
+    assert came["empty"] == [Inert("builtins.bytes"), Inert("numpy.core.multiarray._reconstruct")]
+    assert came["zone"] == Inert("datetime.datetime")
     default = collections.defaultdict(list, {"a": [1]})
     assert plain(run(pickle.dumps(default, 2))) == {"a": [1]}
 
@@ -212,6 +216,7 @@ def test_p03_names_split_by_other_newlines(line):
 
 def test_p03_stack_global_of_no_texts():
     refused(b"K\1K\2\x93.", "STACK_GLOBAL: expected two texts, got 1 and 2")
+    refused(encode("collections") + b"]\x93.", "STACK_GLOBAL: expected two texts, got 'collections' and a list of 0")
     refused(encode(Global("collections", "OrderedDict")) + b"X\1\0\0\0a\x93.", "STACK_GLOBAL: expected two texts")
 
 
@@ -270,6 +275,8 @@ V1, V2, V3, PARAMETER, WITH_STATE = (
         (V1, ("S", 0, (2,)), "expected 4 to 4 arguments, got 3"),
         (V3, ("S", 0, (2,), (1,), False, None), "expected 7 to 8 arguments, got 6"),
         (V3, ("S", 0, (2,), (1,), False, None, "f4"), "dtype: expected one of torch, got 'f4'"),
+        (V3, ("S", 0, (2,), (1,), False, None, Global("torch", "FloatStorage")), "dtype: expected one of torch, got"),
+        (V3, ("S", 0, (2,), (1,), False, None, Global("collections", "OrderedDict")), "dtype: expected one of torch"),
         (V3, ("S", 0, (2,), (1,), False, None, Global("torch", "float8_e5m2")), "torch.float8_e5m2 is not read"),
         (PARAMETER, (1, True, None), "parameter: expected a tensor"),
         (PARAMETER, (W, 1, None), "parameter: expected a tensor"),

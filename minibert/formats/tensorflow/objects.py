@@ -23,7 +23,7 @@ from .protobuf import Message
 __all__ = ["GRAPH_KEY", "ObjectGraph", "is_slot_path", "parse_object_graph"]
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-GRAPH_LIMIT = 2**24  # bytes; BERT with Adam has a few hundred thousand
+GRAPH_LIMIT = 2**22  # bytes, taken apart in some seconds at most; BERT with Adam has a few hundred thousand
 
 
 class ObjectGraph(NamedTuple):

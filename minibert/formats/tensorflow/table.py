@@ -36,8 +36,8 @@ TRAILER_SIZE = 5  # type and checksum of a block
 # More than any model has, so that a small file cannot stand for a huge table: Python objects are large, and neighbours
 # share most of their keys. TensorFlow's blocks are 256 KiB.
 ENTRY_LIMIT = 2**16
-KEYS_LIMIT = 2**24  # bytes of all keys together
-BLOCK_LIMIT = 2**24  # bytes of a block, stored and decompressed
+TABLE_LIMIT = 2**22  # bytes of all keys and values together; BERT-large with Adam takes 200 000
+BLOCK_LIMIT = 2**23  # bytes of a block, stored and decompressed
 
 BLOCK_SIZE = 2**18  # bytes after which TensorFlow begins the next block
 RESTART_INTERVAL = 16
@@ -171,11 +171,13 @@ def _data_entries(file: MappedFile, blocks: list[tuple[bytes, _Handle]]) -> Iter
 def _in_order(entries: Iterable[tuple[bytes, bytes]], where: str) -> Iterator[tuple[bytes, bytes]]:
     """The same entries, unless keys do not ascend, or they take far more memory than a checkpoint's."""
     before: bytes | None = None
-    keys_size = 0
+    size = 0
     for count, (key, value) in enumerate(entries):
-        keys_size += len(key)
-        if count >= ENTRY_LIMIT or keys_size > KEYS_LIMIT:
-            raise LoadError(f"{where}: expected at most {ENTRY_LIMIT} keys, of {KEYS_LIMIT} bytes together, got more")
+        size += len(key) + len(value)
+        if count >= ENTRY_LIMIT or size > TABLE_LIMIT:
+            raise LoadError(
+                f"{where}: expected at most {ENTRY_LIMIT} keys, of {TABLE_LIMIT} bytes with their values, got more"
+            )
         if before is not None and key <= before:
             raise LoadError(f"{where}: key {quote(key)}: expected above the one before it, {quote(before)}")
         before = key

@@ -1,6 +1,6 @@
 """PyTorch's format before 1.6, in which the first BERT models were published: pickles and numbers in one stream.
 
-    1  a pickle of a magic number, always the same 15 bytes
+    1  a pickle of a magic number, always the same 15 bytes, or those of another protocol
     2  a pickle of the protocol's version, 1001
     3  a pickle of {"protocol_version": 1001, "little_endian": True, "type_sizes": {...}}
     4  the pickle of what was saved; a storage in it is
@@ -28,6 +28,8 @@ from .values import Dict, Refused, describe
 __all__ = ["MAGIC", "open_legacy"]
 
 MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
+_FRAME = b"\x95\x0d" + bytes(7)  # pickle_protocol=4 and 5 put the 13 bytes of the number into a frame
+MAGICS = (MAGIC, b"\x80\3" + MAGIC[2:], b"\x80\4" + _FRAME + MAGIC[2:], b"\x80\5" + _FRAME + MAGIC[2:])
 PROTOCOL = 1001
 
 
@@ -38,9 +40,11 @@ def open_legacy(path: Path) -> TorchFile:
     """
     file = MappedFile(path)
     data = file.window(0, file.size)
-    if (magic := bytes(data[: len(MAGIC)])) != MAGIC:
-        raise LoadError(f"{path}: magic number: expected {MAGIC.hex()}, got {magic.hex()}")
-    version, at = unpickle(data, len(MAGIC), f"{path}: protocol", {})
+    head = bytes(data[: max(map(len, MAGICS))])
+    magic = next((magic for magic in MAGICS if head.startswith(magic)), None)
+    if magic is None:
+        raise LoadError(f"{path}: magic number: expected {MAGIC.hex()}, got {head[: len(MAGIC)].hex()}")
+    version, at = unpickle(data, len(magic), f"{path}: protocol", {})
     if type(version) is not int or version != PROTOCOL:
         raise LoadError(f"{path}: protocol: expected {PROTOCOL}, got {describe(version)}")
     system, at = unpickle(data, at, f"{path}: system", {})

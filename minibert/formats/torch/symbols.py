@@ -203,11 +203,11 @@ _CALLS: dict[tuple[str, str], Callable[[tuple[object, ...]], object]] = {
 _DATA = {
     "argparse": ("Namespace",),
     "collections": ("Counter",),
-    "builtins": ("set", "frozenset", "complex", "bytearray", "list", "dict", "int", "float", "str"),
+    "builtins": ("set", "frozenset", "complex", "bytes", "bytearray", "list", "dict", "int", "float", "str"),
     "numpy": ("dtype", "ndarray"),
     "numpy.core.multiarray": ("scalar", "_reconstruct"),
     "_codecs": ("encode",),
-    "datetime": ("datetime", "date", "timedelta"),
+    "datetime": ("datetime", "date", "timedelta", "timezone"),
     "pathlib": ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"),
     "torch": ("Size", "device"),
 }
