@@ -123,8 +123,7 @@ def _is_finite(array: Array) -> bool:
 
 
 def copy(source: Array, target: Array) -> None:
-    """target[...] = source. A transposed matrix goes in tiles, seven times as fast: line by line, every element would
-    be a cache miss."""
+    """target[...] = source. A transposed matrix goes in tiles: line by line, every element would be a cache miss."""
     if source.ndim < 2 or source.flags.c_contiguous:
         np.copyto(target, source, casting="same_kind")
         return

@@ -14,8 +14,8 @@ from .files import open_regular
 __all__ = ["MappedFile"]
 
 GIVE_BACK = 64 * 2**20
-"""After so many bytes the pages seen so far are given back, which the system keeps in its cache anyway: reading
-a file of any size through windows takes no more memory than this. What is looked at again comes back by itself."""
+"""After so many bytes the pages seen so far are given back, which the system keeps in its cache anyway: reading a file
+window by window never holds the whole of it. What is looked at again comes back by itself."""
 
 
 class MappedFile:

@@ -1,8 +1,8 @@
 """CRC32C, the checksum over every block and every tensor of a TensorFlow checkpoint, and how files hold it.
 
 The bits of a message are the coefficients of a polynomial over {0, 1}; the checksum is its remainder on division by
-Castagnoli's polynomial. Processors have an instruction for it, which the library crc32c uses, 12 GB a second on one
-core; other threads may run meanwhile. `crc32c(data, crc)` continues the checksum of what came before.
+Castagnoli's polynomial. Processors have an instruction for it, which the library crc32c uses; other threads may run
+meanwhile. `crc32c(data, crc)` continues the checksum of what came before.
 
 Files hold checksums masked (rotated, and a constant added), because the checksum of bytes that contain their own
 checksum would say nothing.
