@@ -21,7 +21,7 @@ from .names import OPERATIONS, Source, is_optimiser_state, rearranged, translate
 __all__ = ["CONFIG_FILES", "Pretrained", "open_pretrained", "read_config", "recognise"]
 
 CONFIG_FILES = ("config.json", "bert_config.json")
-DECODER, WORDS = "cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"
+DECODER_WEIGHT, WORDS = "cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"
 CLASSIFIER = "classifier.weight"
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
@@ -104,7 +104,11 @@ def open_pretrained(
         stated = {*(given or {})}
         config, told = infer_config(shapes, sources, given or {}, str(place))
         notes += told
-        if DECODER in sources and WORDS in sources and not same_numbers(weights, sources[DECODER], sources[WORDS]):
+        if (
+            DECODER_WEIGHT in sources
+            and WORDS in sources
+            and not same_numbers(weights, sources[DECODER_WEIGHT], sources[WORDS])
+        ):
             config["tie_word_embeddings"] = False
             notes.append("the masked-LM decoder differs from the word embeddings: it is not tied to them")
     if "model_type" not in stated and looks_like_roberta(shapes):

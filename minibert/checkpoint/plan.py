@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import LoadError
 from ..formats.weights import DTYPES, Array
 from .names import canonical
-from .opening import Pretrained, same_numbers
+from .opening import DECODER_WEIGHT, WORDS, Pretrained, same_numbers
 
 if TYPE_CHECKING:
     from ..models.parameters import Block, Param
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["LoadReport", "MissingWeights", "Plan", "match", "plan", "some"]
 
 FLOATS = {"F16", "BF16", "F32", "F64"}
-DECODER_WEIGHT, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"
-LM_BIAS, WORDS = "cls.predictions.bias", "bert.embeddings.word_embeddings.weight"
+DECODER_BIAS, LM_BIAS = "cls.predictions.decoder.bias", "cls.predictions.bias"
 TIED = {DECODER_WEIGHT: WORDS, DECODER_BIAS: LM_BIAS}
 """Second names, where the masked-LM decoder is tied to the word embeddings."""
 BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")

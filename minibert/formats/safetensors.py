@@ -20,11 +20,9 @@ from .atomic import write_atomic
 from .files import impostor, quote
 from .header import HEADER_LIMIT, format_header, parse_header
 from .mapped import MappedFile
-from .weights import DTYPES, Array, Weights, decode
+from .weights import DTYPES, Array, Weights, decode, little_endian
 
 __all__ = ["SafetensorsFile", "open_safetensors", "save_safetensors"]
-
-_LETTERS = {dtype: letters for letters, dtype in DTYPES.items() if letters != "BF16"}
 
 
 def open_safetensors(path: str | os.PathLike[str]) -> SafetensorsFile:
@@ -75,13 +73,13 @@ def save_safetensors(
     texts = {"format": "pt", **(metadata or {})}
     _check_texts([*arrays, *texts, *texts.values()])
     tensors = sorted(
-        ((name, *_little_endian(name, array)) for name, array in arrays.items()),
+        ((name, *little_endian(name, array)) for name, array in arrays.items()),
         key=lambda tensor: (-list(DTYPES).index(tensor[1]), tensor[0]),
     )
     header = format_header(tensors, texts)
     size = len(header) + sum(array.nbytes for _, _, array in tensors)
     parse_header(header[8:], len(header), size, os.fspath(path))  # never write what could not be read back
-    write_atomic(path, (header, *(array.reshape(-1).view(np.uint8).data for _, _, array in tensors)))
+    write_atomic(path, (header, *(np.ravel(array).view(np.uint8).data for _, _, array in tensors)))
 
 
 def _read_header(file: MappedFile) -> bytes:
@@ -120,14 +118,3 @@ def _check_texts(texts: list[str]) -> None:
             text.encode()
         except (AttributeError, UnicodeEncodeError):
             raise InputError(f"names and metadata: expected Unicode text, got {quote(text)}") from None
-
-
-def _little_endian(name: str, array: Array) -> tuple[str, Array]:
-    """The dtype in the format's letters, and the array in C order and little-endian; copied only if it is not yet."""
-    array = np.asarray(array)
-    stored = array.dtype.newbyteorder("<")
-    if stored not in _LETTERS:
-        raise InputError(
-            f"tensor {quote(name)}: dtype: expected one of {', '.join(_LETTERS.values())}, got {array.dtype}"
-        )
-    return _LETTERS[stored], array.astype(stored, order="C", copy=False)

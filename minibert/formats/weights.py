@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import LoadError
+from ..errors import InputError, LoadError
 from .files import quote
 
-__all__ = ["DTYPES", "SIZE_LIMIT", "Array", "TensorInfo", "Weights", "checked_nbytes", "decode"]
+__all__ = ["DTYPES", "SIZE_LIMIT", "Array", "TensorInfo", "Weights", "checked_nbytes", "decode", "little_endian"]
 
 Array = np.ndarray[Any, Any]
 
@@ -41,6 +41,7 @@ DTYPES = {
     "I64": np.dtype("<i8"),
     "U64": np.dtype("<u8"),
 }
+_LETTERS = {dtype: letters for letters, dtype in DTYPES.items() if letters != "BF16"}
 
 
 class TensorInfo(NamedTuple):
@@ -98,6 +99,20 @@ def checked_nbytes(dtype: str, shape: object, where: str) -> int:
     if itemsize * math.prod(size for size in sizes if size) >= SIZE_LIMIT:  # NumPy, too, leaves zeros out of this
         raise LoadError(f"{where}: shape: expected less than 2^63 bytes, got {quote(shape)}")
     return itemsize * math.prod(sizes)
+
+
+def little_endian(name: str, array: Any) -> tuple[str, Array]:
+    """What every writer does first: -> (dtype in letters, the array in that dtype, little-endian, strides as they are).
+
+    Raises InputError for a dtype that there are no letters for.
+    """
+    array = np.asarray(array)
+    stored = array.dtype.newbyteorder("<")
+    if stored not in _LETTERS:
+        raise InputError(
+            f"tensor {quote(name)}: dtype: expected one of {', '.join(_LETTERS.values())}, got {array.dtype}"
+        )
+    return _LETTERS[stored], array.astype(stored, copy=False)
 
 
 def decode(raw: memoryview | bytes, dtype: str, shape: tuple[int, ...], where: str, big_endian: bool = False) -> Array:

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..checkpoint.inference import architecture
 from ..checkpoint.names import canonical, tensorflow_name
-from ..checkpoint.opening import CLASSIFIER, Pretrained, open_pretrained, same_numbers
-from ..checkpoint.plan import BUFFERS, DECODER_BIAS, DECODER_WEIGHT, HEADS, LM_BIAS, TIED, WORDS, match, some
+from ..checkpoint.opening import CLASSIFIER, DECODER_WEIGHT, WORDS, Pretrained, open_pretrained, same_numbers
+from ..checkpoint.plan import BUFFERS, DECODER_BIAS, HEADS, LM_BIAS, TIED, match, some
 from ..checkpoint.saving import TARGETS, notes_on_googles_code, save_weights
 from ..errors import InputError, LoadError
 from ..formats.atomic import write_atomic

@@ -11,14 +11,12 @@ import numpy as np
 from ...errors import InputError
 from ..atomic import write_atomic
 from ..files import quote
-from ..weights import DTYPES, Array
+from ..weights import Array, little_endian
 from .checksum import crc32c
 from .entries import Entry, format_entry, format_header
 from .table import format_table
 
 __all__ = ["save_bundle"]
-
-_LETTERS = {dtype: letters for letters, dtype in DTYPES.items() if letters != "BF16"}
 
 
 def save_bundle(prefix: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
@@ -29,14 +27,14 @@ def save_bundle(prefix: str | os.PathLike[str], arrays: Mapping[str, Array]) -> 
     that the format cannot hold, OSError if the disk refuses.
     """
     prefix = Path(prefix)
-    tensors = sorted(((_key(name), _little_endian(name, array)) for name, array in arrays.items()), key=lambda t: t[0])
+    tensors = sorted(((_key(name), *little_endian(name, array)) for name, array in arrays.items()), key=lambda t: t[0])
     table = [(b"", format_header())]
 
     def data() -> Iterator[memoryview]:
         offset = 0
-        for key, array in tensors:
+        for key, letters, array in tensors:
             raw = array.astype(array.dtype, order="C", copy=False).reshape(-1).view(np.uint8).data
-            entry = Entry(_LETTERS[array.dtype], array.shape, 0, offset, len(raw), crc32c(raw))
+            entry = Entry(letters, array.shape, 0, offset, len(raw), crc32c(raw))
             table.append((key, format_entry(entry)))
             offset += len(raw)
             yield raw
@@ -56,16 +54,6 @@ def _key(name: str) -> bytes:
     if key[:1] in (b"", b"\0"):
         raise InputError(f"tensor {quote(name)}: name: expected one that is not empty and does not begin with NUL")
     return key
-
-
-def _little_endian(name: str, array: Array) -> Array:
-    array = np.asarray(array)
-    stored = array.dtype.newbyteorder("<")
-    if stored not in _LETTERS:
-        raise InputError(
-            f"tensor {quote(name)}: dtype: expected one of {', '.join(_LETTERS.values())}, got {array.dtype}"
-        )
-    return array.astype(stored, copy=False)
 
 
 def _escape(text: bytes) -> str:
