@@ -78,7 +78,14 @@ def draw_layer_norm(draw):
 
 def draw_add_layer_norm(draw):
     x, gamma, beta, eps = draw_layer_norm(draw)
-    return x, matrix(draw, *x.shape), gamma, beta, eps
+    rate = draw(st.sampled_from([0.0, 0.3]))
+    return x, matrix(draw, *x.shape), gamma, beta, eps, rate, draw(st.integers(0, 2**64 - 1))
+
+
+def draw_feed_forward(draw):
+    n, h, i = draw(sizes), draw(sizes), draw(sizes)
+    weights = matrix(draw, i, h), matrix(draw, i), matrix(draw, h, i), matrix(draw, h)
+    return matrix(draw, n, h), *weights, draw(st.sampled_from(["gelu", "gelu_new", "silu", "tanh"]))
 
 
 def draw_any(draw):
@@ -218,19 +225,33 @@ def cdf(v):
     return 0.5 * math.erfc(-v * math.sqrt(0.5))
 
 
+ACTIVATIONS = {
+    "gelu": lambda v: v * cdf(v),
+    "gelu_new": lambda v: 0.5 * v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))),
+    "silu": lambda v: v / (1 + math.exp(-v)),
+    "tanh": math.tanh,
+}
+
+
+def naive_feed_forward(x, weight1, bias1, weight2, bias2, activation):
+    inner = each(ACTIVATIONS[activation])(naive_linear(x, weight1, bias1))
+    return naive_linear(inner, weight2, bias2)
+
+
 OPERATORS = (
     OpSpec("linear", draw_linear, naive_linear),
     OpSpec("embedding", draw_embedding, naive_embedding),
     OpSpec("gather_rows", draw_embedding, naive_embedding),
     OpSpec("scatter_rows", draw_scatter, naive_scatter),
     OpSpec("layer_norm", draw_layer_norm, naive_layer_norm),
-    OpSpec("add_layer_norm", draw_add_layer_norm, lambda x, r, *rest: naive_layer_norm(x + r, *rest)),
-    OpSpec("gelu", draw_activation, each(lambda v: v * cdf(v))),
-    OpSpec("gelu_new", draw_activation,
-           each(lambda v: 0.5 * v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))))),
+    OpSpec("add_layer_norm", draw_add_layer_norm,
+           lambda x, r, g, b, eps, rate, key: naive_layer_norm(naive_dropout(x, rate, key) + r, g, b, eps)),
+    OpSpec("gelu", draw_activation, each(ACTIVATIONS["gelu"])),
+    OpSpec("gelu_new", draw_activation, each(ACTIVATIONS["gelu_new"])),
     OpSpec("relu", draw_activation, each(lambda v: max(v, 0.0)), smooth=False),
-    OpSpec("silu", draw_activation, each(lambda v: v / (1 + math.exp(-v)))),
-    OpSpec("tanh", draw_activation, each(math.tanh)),
+    OpSpec("silu", draw_activation, each(ACTIVATIONS["silu"])),
+    OpSpec("tanh", draw_activation, each(ACTIVATIONS["tanh"])),
+    OpSpec("feed_forward", draw_feed_forward, naive_feed_forward),
     OpSpec("softmax", draw_any, naive_softmax),
     OpSpec("attention", draw_attention, naive_attention),
     OpSpec("dropout", draw_dropout, naive_dropout),

@@ -26,19 +26,19 @@ class Mutant(NamedTuple):
 MUTANTS = (
     Mutant(
         "layer norm: mean term missing", "add_layer_norm_backward",
-        "dx, dgamma, dbeta = layer_norm_backward(dy, cache)",
-        "_, dgamma, dbeta = layer_norm_backward(dy, cache); d = dy * cache.gamma; "
-        "dx = cache.rstd * (d - cache.xhat * (d * cache.xhat).mean(axis=-1, keepdims=True))", 2,
+        "dsum, dgamma, dbeta = layer_norm_backward(dy, cache.norm)",
+        "n = cache.norm; _, dgamma, dbeta = layer_norm_backward(dy, n); d = dy * n.gamma; "
+        "dsum = n.rstd * (d - n.xhat * (d * n.xhat).mean(axis=-1, keepdims=True))", 2,
     ),
     Mutant(
         "layer norm: variance term missing", "add_layer_norm_backward",
-        "dx, dgamma, dbeta = layer_norm_backward(dy, cache)",
-        "_, dgamma, dbeta = layer_norm_backward(dy, cache); d = dy * cache.gamma; "
-        "dx = cache.rstd * (d - d.mean(axis=-1, keepdims=True))", 2,
+        "dsum, dgamma, dbeta = layer_norm_backward(dy, cache.norm)",
+        "n = cache.norm; _, dgamma, dbeta = layer_norm_backward(dy, n); d = dy * n.gamma; "
+        "dsum = n.rstd * (d - d.mean(axis=-1, keepdims=True))", 2,
     ),
     Mutant(
         "layer norm: gain gradient without x̂", "add_layer_norm_backward",
-        "return dx, dx, dgamma, dbeta", "return dx, dx, dbeta, dbeta", 2,
+        "dsum, dgamma, dbeta\n", "dsum, dbeta, dbeta\n", 2,
     ),
     Mutant(
         "layer norm of the embeddings: mean term missing", "layer_norm_backward",
@@ -48,10 +48,14 @@ MUTANTS = (
     Mutant(
         "gelu: derivative of the tanh form", "gelu_backward", "return dy * (cdf + x * density)",
         "a = math.sqrt(2 / math.pi); t = namespace(x).tanh(a * (x + 0.044715 * x**3)); "
-        "return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * a * (1 + 0.134145 * x * x))", 2,
+        "return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * a * (1 + 0.134145 * x * x))",
     ),
-    Mutant("gelu: density term missing", "gelu_backward", "(cdf + x * density)", "cdf", 2),
-    Mutant("residual branch dropped", "add_layer_norm_backward", "return dx, dx,", "return dx, 0 * dx,", 2),
+    Mutant("gelu: density term missing", "gelu_backward", "(cdf + x * density)", "cdf"),
+    Mutant("feed-forward: derivative of the activation missing", "feed_forward_backward",
+           "du = act_backward(da, cache.activated)", "du = da", 2),
+    Mutant("feed-forward: bias of the wrong layer", "feed_forward_backward",
+           "return dx, dweight1, dbias1,", "return dx, dweight1, 0 * dbias1 + dbias2.sum(),", 2),
+    Mutant("residual branch dropped", "add_layer_norm_backward", ", dsum, dgamma", ", 0 * dsum, dgamma", 2),
     Mutant("attention: P not transposed for dV", "attention_backward",
            "dropped.swapaxes(-1, -2) @ do", "dropped @ do", 2),
     Mutant(
@@ -61,7 +65,7 @@ MUTANTS = (
     Mutant("attention: 1/√D missing on dK", "attention_backward", "@ q\n", "@ q / scale\n", 2),
     Mutant("attention: heads of dQ in the wrong order", "attention_backward", "dscores @ k", "(dscores @ k)[::-1]", 2),
     Mutant("attention: dQ and dK exchanged", "attention_backward", "(dq, dk, dv)", "(dk, dq, dv)", 2),
-    Mutant("linear: bias sum skips the last position", "linear_backward", "dy.sum(axis=0)", "dy[:-1].sum(axis=0)", 12),
+    Mutant("linear: bias sum skips the last position", "linear_backward", "dy.sum(axis=0)", "dy[:-1].sum(axis=0)", 6),
     Mutant("linear: dx through the transposed weight", "linear_backward", "dy @ weight,",
            "dy @ (weight.T if weight.shape[0] == weight.shape[1] else weight),"),
     Mutant("tied decoder: its gradient dropped", "linear_backward", "dy.T @ x", "0 * (dy.T @ x)", 0),

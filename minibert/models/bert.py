@@ -86,14 +86,13 @@ def layer(ops: Any, p: Scope, c: Scope, x: Array, cu_seqlens: Array, config: Ber
         *drop(config.attention_probs_dropout_prob, f"{c.prefix}attention.self.dropout"),
     )
     a, c["attention.output.dense"] = ops.linear(context, *p("attention.output.dense"))
-    a, c["attention.output.dropout"] = ops.dropout(a, *drop(rate, f"{c.prefix}attention.output.dropout"))
-    h, c["attention.output.LayerNorm"] = ops.add_layer_norm(a, x, *p("attention.output.LayerNorm"), eps)
-
-    u, c["intermediate.dense"] = ops.linear(h, *p("intermediate.dense"))
-    u, c["intermediate"] = getattr(ops, config.activation)(u)
-    f, c["output.dense"] = ops.linear(u, *p("output.dense"))
-    f, c["output.dropout"] = ops.dropout(f, *drop(rate, f"{c.prefix}output.dropout"))
-    y, c["output.LayerNorm"] = ops.add_layer_norm(f, h, *p("output.LayerNorm"), eps)
+    site = f"{c.prefix}attention.output.dropout"
+    h, c["attention.output.LayerNorm"] = ops.add_layer_norm(
+        a, x, *p("attention.output.LayerNorm"), eps, *drop(rate, site)
+    )
+    f, c["feed_forward"] = ops.feed_forward(h, *p("intermediate.dense"), *p("output.dense"), config.activation)
+    site = f"{c.prefix}output.dropout"
+    y, c["output.LayerNorm"] = ops.add_layer_norm(f, h, *p("output.LayerNorm"), eps, *drop(rate, site))
     return y
 
 
@@ -101,17 +100,13 @@ def layer_backward(ops: Any, g: Scope, c: Scope, dy: Array, config: BertConfig) 
     """From the second sublayer to the first. dy (N, H) -> dx (N, H)"""
     df, dh, *dparams = ops.add_layer_norm_backward(dy, c["output.LayerNorm"])
     g.add("output.LayerNorm", *dparams)
-    df = ops.dropout_backward(df, c["output.dropout"])
-    du, *dparams = ops.linear_backward(df, c["output.dense"])
-    g.add("output.dense", *dparams)
-    du = getattr(ops, f"{config.activation}_backward")(du, c["intermediate"])
-    dh_ffn, *dparams = ops.linear_backward(du, c["intermediate.dense"])
-    g.add("intermediate.dense", *dparams)
+    dh_ffn, *dparams = ops.feed_forward_backward(df, c["feed_forward"])
+    g.add("intermediate.dense", *dparams[:2])
+    g.add("output.dense", *dparams[2:])
 
     dh = dh + dh_ffn  # a fork forward is a sum backward
     da, dx, *dparams = ops.add_layer_norm_backward(dh, c["attention.output.LayerNorm"])
     g.add("attention.output.LayerNorm", *dparams)
-    da = ops.dropout_backward(da, c["attention.output.dropout"])
     dcontext, *dparams = ops.linear_backward(da, c["attention.output.dense"])
     g.add("attention.output.dense", *dparams)
     dqkv = ops.attention_backward(dcontext, c["attention.self"])

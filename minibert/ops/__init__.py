@@ -14,7 +14,7 @@ V vocabulary, C classes; γ, β gain and bias of layer normalisation. The gradie
 A chapter that is named like its operator is hidden behind it: `minibert.ops.dropout` is the function. What else is in
 the chapter comes by `from minibert.ops.dropout import dropout_keep`.
 
-Reading order: linear, embedding, layer_norm, gelu (with erf), softmax, attention, dropout, losses.
+Reading order: linear, embedding, gelu (with erf), feed_forward, softmax, attention, dropout, layer_norm, losses.
 """
 
 from .activations import relu, relu_backward, silu, silu_backward, tanh, tanh_backward
@@ -29,6 +29,7 @@ from .embedding import (
     scatter_rows_backward,
 )
 from .erf import erf
+from .feed_forward import feed_forward, feed_forward_backward
 from .gelu import gelu, gelu_backward, gelu_new, gelu_new_backward
 from .layer_norm import add_layer_norm, add_layer_norm_backward, layer_norm, layer_norm_backward
 from .linear import linear, linear_backward
@@ -62,6 +63,8 @@ __all__ = [
     "embedding",
     "embedding_backward",
     "erf",
+    "feed_forward",
+    "feed_forward_backward",
     "gather_rows",
     "gather_rows_backward",
     "gelu",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .dropout import DropoutCache, dropout, dropout_backward
 from .xp import Array
 
 
@@ -52,15 +53,36 @@ def layer_norm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array,
     return dx, (dy * xhat).sum(axis=0), dy.sum(axis=0)
 
 
-def add_layer_norm(x: Array, residual: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, LayerNormCache]:
-    """ "Add & Norm", one box in Figure 1 of Vaswani et al. 2017:  y = LN(x + residual).
+class AddLayerNormCache(NamedTuple):
+    norm: LayerNormCache
+    drop: DropoutCache
+
+
+def add_layer_norm(
+    x: Array,
+    residual: Array,
+    gamma: Array,
+    beta: Array,
+    eps: float,
+    dropout_rate: float = 0.0,
+    dropout_key: int = 0,
+) -> tuple[Array, AddLayerNormCache]:
+    """ "Add & Norm", one box in Figure 1 of Vaswani et al. 2017, with the dropout of their §5.4:
+
+        y = LN(drop(x) + residual)
 
     x (N, H), residual (N, H), gamma (H,), beta (H,) -> y (N, H)
+    x is what the sublayer computed. dropout_rate, dropout_key: as in `dropout`.
     """
-    return layer_norm(x + residual, gamma, beta, eps)
+    dropped, drop = dropout(x, dropout_rate, dropout_key)
+    y, norm = layer_norm(dropped + residual, gamma, beta, eps)
+    return y, AddLayerNormCache(norm, drop)
 
 
-def add_layer_norm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array, Array, Array]:
-    """A sum hands its gradient to both addends:  dx = dresidual (the same array), then dγ, dβ as in layer_norm."""
-    dx, dgamma, dbeta = layer_norm_backward(dy, cache)
-    return dx, dx, dgamma, dbeta
+def add_layer_norm_backward(dy: Array, cache: AddLayerNormCache) -> tuple[Array, Array, Array, Array]:
+    """A sum hands its gradient to both addends:  dresidual, dγ, dβ = LN backward of dy    dx = drop(dresidual)
+
+    dy (N, H) -> dx (N, H), dresidual (N, H), dgamma (H,), dbeta (H,).  Without dropout dx and dresidual are one array.
+    """
+    dsum, dgamma, dbeta = layer_norm_backward(dy, cache.norm)
+    return dropout_backward(dsum, cache.drop), dsum, dgamma, dbeta

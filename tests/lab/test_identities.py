@@ -35,6 +35,7 @@ VIOLATED = {
     "attention: 1/√D missing on dK": {"query-key scale"},
     "attention: heads of dQ in the wrong order": {"query-key scale"},
     "attention: dQ and dK exchanged": {"query-key scale", "key bias"},
+    "linear: bias sum skips the last position": {"value bias"},
     "linear: dx through the transposed weight": {"value-output scale", "value bias"},
     "loss: softmax without the one-hot": {"logit shift"},
 }
@@ -46,7 +47,7 @@ ELSEWHERE = {
         "decoder: dx is the gradient of another token", "linear_backward", "dy @ weight,", "dy[::-1] @ (2 * weight),", 0
     ),
     "query-key scale": Mutant(
-        "qkv: bias sum skips the last position", "linear_backward", "dy.sum(axis=0)", "dy[:-1].sum(axis=0)", 11
+        "qkv: bias sum skips the last position", "linear_backward", "dy.sum(axis=0)", "dy[:-1].sum(axis=0)", 7
     ),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ from minibert.errors import InputError
 from minibert.lab.check import check_model
 from minibert.ops.attention import AttentionCache
 from minibert.ops.dropout import DropoutCache
+from minibert.ops.layer_norm import AddLayerNormCache
 from tests import tolerances
 from tests.models import tiny
 
@@ -47,6 +48,7 @@ def test_every_site_has_a_mask_of_its_own():
     caches = {}
     model.loss_at(model.parameters, model.prepare([[1, 2, 3]], labels=[0]), caches, dropout_seed=1)
     keys = [cache.key for cache in caches.values() if isinstance(cache, DropoutCache)]
+    keys += [cache.drop.key for cache in caches.values() if isinstance(cache, AddLayerNormCache)]
     keys += [cache.drops[0].key for cache in caches.values() if isinstance(cache, AttentionCache)]
     assert len(keys) == 1 + 3 * 2 + 1  # embeddings; attention, its output and the inner layer's, twice; the classifier
     assert len(set(keys)) == len(keys)
