@@ -105,6 +105,15 @@ def draw_attention(draw):
     return qkv, cu_of(lengths), heads, draw(st.booleans()), rate, draw(st.integers(0, 2**64 - 1))
 
 
+def draw_cross_attention(draw):
+    heads, size = draw(st.sampled_from([1, 2, 3])), draw(st.sampled_from([1, 2, 5, 8]))
+    pairs = draw(st.lists(st.sampled_from([(0, 0), (0, 3), (1, 1), (1, 9), (2, 3), (9, 9)]), min_size=1, max_size=4))
+    asked, lengths = zip(*pairs, strict=True)
+    q, kv = matrix(draw, sum(asked), heads * size), matrix(draw, sum(lengths), 2 * heads * size)
+    rate = draw(st.sampled_from([0.0, 0.3]))
+    return q, kv, cu_of(asked), cu_of(lengths), heads, rate, draw(st.integers(0, 2**64 - 1))
+
+
 def draw_dropout(draw):
     return (*draw_any(draw), draw(st.sampled_from([0.0, 0.1, 0.5, 0.9])), draw(st.integers(0, 2**64 - 1)))
 
@@ -189,6 +198,22 @@ def naive_attention(qkv, cu_seqlens, num_heads, causal, rate, key):
     return context.reshape(n, num_heads * size)
 
 
+def naive_cross_attention(q, kv, cu_queries, cu_seqlens, num_heads, rate, key):
+    """One query, one head at a time, by NumPy's vectors."""
+    context, size, element = np.zeros_like(q), q.shape[1] // num_heads, 0
+    for (a, b), (start, end) in zip(itertools.pairwise(cu_queries), itertools.pairwise(cu_seqlens), strict=True):
+        shape = num_heads, b - a, end - start
+        keep = ops.dropout(np.ones(math.prod(shape)), rate, key, element)[0].reshape(shape)
+        element += keep.size
+        for head in range(num_heads):
+            columns = slice(head * size, (head + 1) * size)
+            k, v = kv[start:end, columns], kv[start:end, q.shape[1] :][:, columns]
+            for i in range(a, b):
+                e = np.exp((scores := k @ q[i, columns] / math.sqrt(size)) - scores.max())
+                context[i, columns] = (e / e.sum() * keep[head, i - a]) @ v
+    return context
+
+
 def naive_dropout(x, rate, key, offset=0):
     """The published hash, in Python's integers."""
 
@@ -254,6 +279,7 @@ OPERATORS = (
     OpSpec("feed_forward", draw_feed_forward, naive_feed_forward),
     OpSpec("softmax", draw_any, naive_softmax),
     OpSpec("attention", draw_attention, naive_attention),
+    OpSpec("cross_attention", draw_cross_attention, naive_cross_attention),
     OpSpec("dropout", draw_dropout, naive_dropout),
     OpSpec("cross_entropy", draw_cross_entropy, naive_cross_entropy),
     OpSpec("span_cross_entropy", draw_span, naive_span),

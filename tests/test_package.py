@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "checkpoint": {"locate", "formats", "models"},  # models: types, and the config
     "models": {"ops", "engines", "checkpoint"},
     "tasks": {"ops", "engines", "formats", "locate", "checkpoint", "models", "text"},
+    "training": {"ops", "models"},
     "lab": {"ops", "engines", "gradcheck", "models"},
 }
 

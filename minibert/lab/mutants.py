@@ -65,7 +65,7 @@ MUTANTS = (
     Mutant("attention: 1/√D missing on dK", "attention_backward", "@ q\n", "@ q / scale\n", 2),
     Mutant("attention: heads of dQ in the wrong order", "attention_backward", "dscores @ k", "(dscores @ k)[::-1]", 2),
     Mutant("attention: dQ and dK exchanged", "attention_backward", "(dq, dk, dv)", "(dk, dq, dv)", 2),
-    Mutant("linear: bias sum skips the last position", "linear_backward", "dy.sum(axis=0)", "dy[:-1].sum(axis=0)", 6),
+    Mutant("linear: bias sum skips the last position", "linear_backward", "dy.sum(axis=0)", "dy[:-1].sum(axis=0)", 7),
     Mutant("linear: dx through the transposed weight", "linear_backward", "dy @ weight,",
            "dy @ (weight.T if weight.shape[0] == weight.shape[1] else weight),"),
     Mutant("tied decoder: its gradient dropped", "linear_backward", "dy.T @ x", "0 * (dy.T @ x)", 0),

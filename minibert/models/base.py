@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from .. import engines
 from ..errors import InputError
 from ..ops.xp import Array
 from .batch import Batch, pack, unpack
@@ -64,6 +66,14 @@ class BertPreTrainedModel(StoredModel):
         """Tokens whose logits the loss needs; None for all."""
         return None
 
+    def _asked(self, batch: Batch, rows: Array | None) -> Array | None:
+        """Tokens whose last hidden states the head reads, if its logits are wanted at `rows`; None for all."""
+        return rows
+
+    def _ask(self, batch: Batch, rows: Array | None) -> Batch:
+        """The batch, marked with what the last layer has to compute. Causal attention always computes all of it."""
+        return batch if self.config.is_decoder else batch._replace(asked=self._asked(batch, rows))
+
     def _pack(self, **inputs: Any) -> Batch:
         return pack(self.config, self.dtype, **inputs)
 
@@ -99,7 +109,9 @@ class BertPreTrainedModel(StoredModel):
         keep = [".hidden"] * bool(output_hidden_states) + ["attention.self"] * bool(output_attentions)
         c = Scope(Keep(*keep))
         p = Scope(self.readable)
-        x = self._encode(p, c, batch, Dropout())
+        if not keep:
+            batch = self._ask(batch, None)
+        x = self._encode(p, c, batch, Dropout()) if keep else self._infer(p, batch)
         logits = self._logits(p, c, x, batch, Dropout())
         loss = self._loss(c, logits, checked, batch) if checked else None
         out = ModelOutput(
@@ -120,7 +132,7 @@ class BertPreTrainedModel(StoredModel):
         *,
         dropout_seed: int | None = None,
         **labels: Any,
-    ) -> tuple[ModelOutput, dict[str, Array]]:
+    ) -> tuple[ModelOutput, Mapping[str, Array]]:
         """Forward and backward through everything.
 
         -> out with .loss and the logits that the loss needed, and {name: gradient}, names and shapes those of
@@ -182,9 +194,11 @@ class BertPreTrainedModel(StoredModel):
         block = parameters if isinstance(parameters, Block) else Block.of(self.parameters.spec, parameters)
         p, c = Scope(block), Scope(caches)
         drop = Dropout(_seed(dropout_seed))
-        x = self._encode(p, c, prepared.batch, drop)
-        logits = self._logits(p, c, x, prepared.batch, drop, self._wanted_rows(prepared.labels))
-        return self._loss(c, logits, prepared.labels, prepared.batch), logits
+        rows = self._wanted_rows(prepared.labels)
+        batch = self._ask(prepared.batch, rows)
+        x = self._encode(p, c, batch, drop)
+        logits = self._logits(p, c, x, batch, drop, rows)
+        return self._loss(c, logits, prepared.labels, batch), logits
 
     def grads_at(self, prepared: Prepared, caches: Any, dloss: float = 1.0) -> tuple[Block, Array]:
         """Gradients of dloss · loss from the caches of `loss_at`: a block like the parameters, and d(word vectors)."""
@@ -193,17 +207,30 @@ class BertPreTrainedModel(StoredModel):
     def _encode(self, p: Scope, c: Scope, batch: Batch, drop: Dropout) -> Array:
         return bert(self.ops, p.at(self.body), c.at(self.body), batch, self.config, drop)
 
+    def _infer(self, p: Scope, batch: Batch) -> Array:
+        """Last hidden states when nothing else is kept: groups of whole sequences, on the engine's threads.
+
+        Groups need no word with each other, and the activations of one stay in a core's cache.
+        """
+        groups = batch.groups(engines.parts(self.ops, len(batch.rows)))
+        states: list[Any] = [None] * len(groups)
+
+        def run(i: int) -> None:
+            states[i] = self._encode(p, Scope(Keep()), groups[i], Dropout())
+
+        engines.side_by_side(self.ops, [functools.partial(run, i) for i in range(len(groups))])
+        return states[0] if len(states) == 1 else np.concatenate(states)
+
     def _backward(self, c: Scope, dlogits: Logits) -> tuple[Block, Array]:
         grads = self.parameters.like(np.result_type(self.parameters.flat, *dlogits.values()))
         g = Scope(grads)
         dx = self._logits_backward(g, c, dlogits)
         return grads, bert_backward(self.ops, g.at(self.body), c.at(self.body), dx, self.config)
 
-    def _present_grads(self, grads: Block, dwords: Array, batch: Batch) -> dict[str, Array]:
-        result: dict[str, Array] = dict(grads)
-        if batch.inputs_embeds is not None:
-            result["inputs_embeds"] = unpack(dwords, batch.rows, batch.shape)
-        return result
+    def _present_grads(self, grads: Block, dwords: Array, batch: Batch) -> Mapping[str, Array]:
+        if batch.inputs_embeds is None:
+            return grads
+        return {**grads, "inputs_embeds": unpack(dwords, batch.rows, batch.shape)}
 
     def _hidden_states(self, c: Scope, batch: Batch) -> tuple[Array, ...]:
         names = ["embeddings", *(f"encoder.layer.{i}" for i in range(self.config.num_hidden_layers))]

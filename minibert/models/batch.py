@@ -7,6 +7,7 @@ others keep their positions; so masks with holes are nothing special.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -30,6 +31,44 @@ class Batch(NamedTuple):
     sequences: Array  # (B',)  which of the B sequences have a token
     shape: tuple[int, int]  # (B, T)
     choices: int = 1  # sequences that compete for one label (multiple choice)
+    asked: Array | None = None  # (M,)  tokens whose last hidden states are wanted, rising; None: all
+
+    @property
+    def first_tokens(self) -> Array:
+        """(B',)  where each sequence begins: its [CLS]."""
+        return self.cu_seqlens[:-1]
+
+    @property
+    def cu_asked(self) -> Array:
+        """(B'+1,)  where the asked tokens of each sequence begin and end among all that are asked."""
+        return self.places(self.cu_seqlens)
+
+    def places(self, tokens: Array) -> Array:
+        """The rows of the last hidden states that belong to these tokens; they must have been asked for."""
+        return tokens if self.asked is None else np.searchsorted(self.asked, tokens)
+
+    def groups(self, number: int) -> list[Batch]:
+        """The batch in at most so many groups of whole sequences, of about equal numbers of tokens, in order."""
+        ideal = np.arange(1, number) * (self.cu_seqlens[-1] / number)
+        inner = {int(i) for i in np.searchsorted((self.cu_seqlens[:-1] + self.cu_seqlens[1:]) / 2, ideal)}
+        borders = sorted({0, len(self.sequences)} | inner)
+        return [self._group(first, last) for first, last in itertools.pairwise(borders)]
+
+    def _group(self, first: int, last: int) -> Batch:
+        """Sequences first to last."""
+        start, end = self.cu_seqlens[[first, last]]
+        tokens = slice(start, end)
+        asked = self.asked
+        return self._replace(
+            input_ids=None if self.input_ids is None else self.input_ids[tokens],
+            inputs_embeds=None if self.inputs_embeds is None else self.inputs_embeds[tokens],
+            token_type_ids=self.token_type_ids[tokens],
+            position_ids=self.position_ids[tokens],
+            cu_seqlens=self.cu_seqlens[first : last + 1] - start,
+            rows=self.rows[tokens],
+            sequences=self.sequences[first:last],
+            asked=None if asked is None else asked[(asked >= start) & (asked < end)] - start,
+        )
 
 
 def pack(

@@ -31,21 +31,25 @@ class Dropout(NamedTuple):
 
 
 def bert(ops: Any, p: Scope, c: Scope, batch: Batch, config: BertConfig, drop: Dropout) -> Array:
-    """Token, position and segment ids -> last hidden states (N, H)."""
+    """Token, position and segment ids -> last hidden states (N, H), or (M, H) where only M tokens are asked for."""
     x = embeddings(ops, p.at("embeddings"), c.at("embeddings"), batch, config, drop)
     c["embeddings.hidden"] = x
     for i in range(config.num_hidden_layers):
         name = f"encoder.layer.{i}"
-        x = layer(ops, p.at(name), c.at(name), x, batch.cu_seqlens, config, drop)
+        if batch.asked is not None and i == config.num_hidden_layers - 1:
+            x = layer_at(ops, p.at(name), c.at(name), x, batch, config, drop)
+        else:
+            x = layer(ops, p.at(name), c.at(name), x, batch.cu_seqlens, config, drop)
         c[f"{name}.hidden"] = x
     return x
 
 
 def bert_backward(ops: Any, g: Scope, c: Scope, dx: Array, config: BertConfig) -> Array:
-    """-> gradient of the word vectors (N, H), which are looked up or were given as inputs_embeds."""
+    """dx, the gradient of what `bert` returned -> that of the word vectors (N, H), looked up or given."""
     for i in reversed(range(config.num_hidden_layers)):
         name = f"encoder.layer.{i}"
-        dx = layer_backward(ops, g.at(name), c.at(name), dx, config)
+        backward = layer_at_backward if f"{name}.asked" in c else layer_backward
+        dx = backward(ops, g.at(name), c.at(name), dx)
     return embeddings_backward(ops, g.at("embeddings"), c.at("embeddings"), dx)
 
 
@@ -75,29 +79,73 @@ def embeddings_backward(ops: Any, g: Scope, c: Scope, dx: Array) -> Array:
 
 
 def layer(ops: Any, p: Scope, c: Scope, x: Array, cu_seqlens: Array, config: BertConfig, drop: Dropout) -> Array:
-    """h = LN(x + drop(attention(x W_qkv) W_O))        y = LN(h + drop(act(h W₁) W₂))"""
-    eps, rate = config.layer_norm_eps, config.hidden_dropout_prob
+    """h = LN(x + drop(attention(x W_qkv) W_O))        y = LN(h + drop(FFN(h)))"""
     qkv, c["attention.self.qkv"] = ops.linear(x, *p("attention.self.qkv"))
     context, c["attention.self"] = ops.attention(
-        qkv,
-        cu_seqlens,
-        config.num_attention_heads,
-        config.is_decoder,
-        *drop(config.attention_probs_dropout_prob, f"{c.prefix}attention.self.dropout"),
+        qkv, cu_seqlens, config.num_attention_heads, config.is_decoder, *_attention_drop(c, config, drop)
     )
+    return _after_attention(ops, p, c, context, x, config, drop)
+
+
+def layer_backward(ops: Any, g: Scope, c: Scope, dy: Array) -> Array:
+    """From the second sublayer to the first. dy (N, H) -> dx (N, H)"""
+    dcontext, dx = _after_attention_backward(ops, g, c, dy)
+    dqkv = ops.attention_backward(dcontext, c["attention.self"])
+    dx_attention, *dparams = ops.linear_backward(dqkv, c["attention.self.qkv"])
+    g.add("attention.self.qkv", *dparams)
+    return dx + dx_attention
+
+
+def layer_at(ops: Any, p: Scope, c: Scope, x: Array, batch: Batch, config: BertConfig, drop: Dropout) -> Array:
+    """The layer at the asked tokens: their queries, the keys and values of all, and nothing else of the others.
+
+    x (N, H) -> y (M, H)
+    """
+    hidden = x.shape[1]
+    weight, bias = p("attention.self.qkv")
+    kv, c["attention.self.key_value"] = ops.linear(x, weight[hidden:], bias[hidden:])
+    x, c["asked"] = ops.gather_rows(x, batch.asked)
+    q, c["attention.self.query"] = ops.linear(x, weight[:hidden], bias[:hidden])
+    context, c["attention.self"] = ops.cross_attention(
+        q, kv, batch.cu_asked, batch.cu_seqlens, config.num_attention_heads, *_attention_drop(c, config, drop)
+    )
+    return _after_attention(ops, p, c, context, x, config, drop)
+
+
+def layer_at_backward(ops: Any, g: Scope, c: Scope, dy: Array) -> Array:
+    """dy (M, H) -> dx (N, H): as a source of keys and values every token has a gradient, as a query only the asked."""
+    dcontext, dx = _after_attention_backward(ops, g, c, dy)
+    dq, dkv = ops.cross_attention_backward(dcontext, c["attention.self"])
+    dx_query, *dparams = ops.linear_backward(dq, c["attention.self.query"])
+    g.add("attention.self.query", *dparams)
+    dx_key_value, dweight, dbias = ops.linear_backward(dkv, c["attention.self.key_value"])
+    hidden = dq.shape[1]
+    g.add("attention.self.key", dweight[:hidden], dbias[:hidden])
+    g.add("attention.self.value", dweight[hidden:], dbias[hidden:])
+    return ops.gather_rows_backward(dx + dx_query, c["asked"]) + dx_key_value
+
+
+def _attention_drop(c: Scope, config: BertConfig, drop: Dropout) -> tuple[float, int]:
+    return drop(config.attention_probs_dropout_prob, f"{c.prefix}attention.self.dropout")
+
+
+def _after_attention(
+    ops: Any, p: Scope, c: Scope, context: Array, x: Array, config: BertConfig, drop: Dropout
+) -> Array:
+    """The rest of a layer, one token at a time."""
+    eps, rate = config.layer_norm_eps, config.hidden_dropout_prob
     a, c["attention.output.dense"] = ops.linear(context, *p("attention.output.dense"))
-    site = f"{c.prefix}attention.output.dropout"
-    h, c["attention.output.LayerNorm"] = ops.add_layer_norm(
-        a, x, *p("attention.output.LayerNorm"), eps, *drop(rate, site)
-    )
+    attention_drop = drop(rate, f"{c.prefix}attention.output.dropout")
+    norm = p("attention.output.LayerNorm")
+    h, c["attention.output.LayerNorm"] = ops.add_layer_norm(a, x, *norm, eps, *attention_drop)
     f, c["feed_forward"] = ops.feed_forward(h, *p("intermediate.dense"), *p("output.dense"), config.activation)
-    site = f"{c.prefix}output.dropout"
-    y, c["output.LayerNorm"] = ops.add_layer_norm(f, h, *p("output.LayerNorm"), eps, *drop(rate, site))
+    output_drop = drop(rate, f"{c.prefix}output.dropout")
+    y, c["output.LayerNorm"] = ops.add_layer_norm(f, h, *p("output.LayerNorm"), eps, *output_drop)
     return y
 
 
-def layer_backward(ops: Any, g: Scope, c: Scope, dy: Array, config: BertConfig) -> Array:
-    """From the second sublayer to the first. dy (N, H) -> dx (N, H)"""
+def _after_attention_backward(ops: Any, g: Scope, c: Scope, dy: Array) -> tuple[Array, Array]:
+    """-> dcontext, and the part of dx that came past the attention"""
     df, dh, *dparams = ops.add_layer_norm_backward(dy, c["output.LayerNorm"])
     g.add("output.LayerNorm", *dparams)
     dh_ffn, *dparams = ops.feed_forward_backward(df, c["feed_forward"])
@@ -109,15 +157,12 @@ def layer_backward(ops: Any, g: Scope, c: Scope, dy: Array, config: BertConfig) 
     g.add("attention.output.LayerNorm", *dparams)
     dcontext, *dparams = ops.linear_backward(da, c["attention.output.dense"])
     g.add("attention.output.dense", *dparams)
-    dqkv = ops.attention_backward(dcontext, c["attention.self"])
-    dx_attention, *dparams = ops.linear_backward(dqkv, c["attention.self.qkv"])
-    g.add("attention.self.qkv", *dparams)
-    return dx + dx_attention
+    return dcontext, dx
 
 
-def pooler(ops: Any, p: Scope, c: Scope, x: Array, cu_seqlens: Array) -> Array:
+def pooler(ops: Any, p: Scope, c: Scope, x: Array, batch: Batch) -> Array:
     """tanh(W x[first token] + b)    (N, H) -> (B', H);  the first token is [CLS]."""
-    first, c["first"] = ops.gather_rows(x, cu_seqlens[:-1])
+    first, c["first"] = ops.gather_rows(x, batch.places(batch.first_tokens))
     pooled, c["dense"] = ops.linear(first, *p("dense"))
     pooled, c["activation"] = ops.tanh(pooled)
     return pooled

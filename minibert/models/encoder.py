@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class BertEncoder(BertPreTrainedModel):
 
     def vjp(
         self, cotangents: dict[str, Any], *, dropout_seed: int | None = None, **inputs: Any
-    ) -> tuple[ModelOutput, dict[str, Array]]:
+    ) -> tuple[ModelOutput, Mapping[str, Array]]:
         """Vector-Jacobian product: results, and the gradients of Σ cotangent·result over the results.
 
         cotangents {"last_hidden_state": (B, T, H)} and, of BertModel, "pooler_output": (B, H), either or both; inputs
@@ -87,7 +88,7 @@ class BertModel(BertEncoder):
     pooled = True
 
     def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
-        pooled = pooler(self.ops, p.at("pooler"), c.at("pooler"), x, batch.cu_seqlens)
+        pooled = pooler(self.ops, p.at("pooler"), c.at("pooler"), x, batch)
         return {"last_hidden_state": x, "pooler_output": pooled}
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:

@@ -63,9 +63,12 @@ class BertForSequenceClassification(BertPreTrainedModel):
             raise InputError(f"labels: expected numbers from 0 to 1 for {problem}, got {values[outside][0]}")
         return {problem: values[batch.sequences].astype(self.dtype)}
 
+    def _asked(self, batch: Batch, rows: Array | None) -> Array | None:
+        return batch.first_tokens
+
     def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         rate_and_key = classifier_drop(self.config, drop)
-        return {"logits": pooled_classifier(self.ops, p, c, x, batch.cu_seqlens, "classifier", rate_and_key)}
+        return {"logits": pooled_classifier(self.ops, p, c, x, batch, "classifier", rate_and_key)}
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
         return pooled_classifier_backward(self.ops, g, c, dlogits["logits"], "classifier")
@@ -106,9 +109,12 @@ class BertForMultipleChoice(BertPreTrainedModel):
         questions = batch._replace(sequences=np.arange(count), shape=(count, batch.shape[1]))
         return {"labels": sequence_labels("labels", labels["labels"], questions, batch.choices)}
 
+    def _asked(self, batch: Batch, rows: Array | None) -> Array | None:
+        return batch.first_tokens
+
     def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         rate_and_key = classifier_drop(self.config, drop)
-        scores = pooled_classifier(self.ops, p, c, x, batch.cu_seqlens, "classifier", rate_and_key)
+        scores = pooled_classifier(self.ops, p, c, x, batch, "classifier", rate_and_key)
         return {"logits": scores.reshape(-1, batch.choices)}
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..ops.xp import Array
+from .batch import Batch
 from .bert import Dropout, layer_norm_spec, linear_spec, pooler, pooler_backward
 from .config import BertConfig
 from .parameters import Param, Scope
@@ -74,10 +75,10 @@ def classifier_backward(ops: Any, g: Scope, c: Scope, dlogits: Array, name: str)
 
 
 def pooled_classifier(
-    ops: Any, p: Scope, c: Scope, x: Array, cu_seqlens: Array, name: str, drop: tuple[float, int]
+    ops: Any, p: Scope, c: Scope, x: Array, batch: Batch, name: str, drop: tuple[float, int]
 ) -> Array:
     """A classifier over the pooled first token: one row a sequence.    x (N, H) -> (B', C)"""
-    pooled = pooler(ops, p.at("bert.pooler"), c.at("bert.pooler"), x, cu_seqlens)
+    pooled = pooler(ops, p.at("bert.pooler"), c.at("bert.pooler"), x, batch)
     return classifier(ops, p, c, pooled, name, drop)
 
 

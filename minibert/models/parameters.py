@@ -44,6 +44,7 @@ class Block(Mapping[str, Array]):
             end = offset + math.prod(p.shape)
             self._views[p.name] = self.flat[offset:end].reshape(p.shape)
             offset = end
+        self.decayed = sum(math.prod(p.shape) for p in spec if p.decayed)  # how much of `flat` weight decay acts on
         self._joined = {
             name: self.flat[offsets[query] : offsets[query] + 3 * math.prod(shape)].reshape(3 * shape[0], *shape[1:])
             for name, query, shape in _joined(spec)
@@ -156,6 +157,9 @@ class Scope:
 
     def __setitem__(self, name: str, value: Any) -> None:
         self.store[self.prefix + name] = value
+
+    def __contains__(self, name: str) -> bool:
+        return self.prefix + name in self.store
 
     def __call__(self, name: str) -> tuple[Array, Array]:
         """The (weight, bias) pair of a module."""

@@ -49,11 +49,14 @@ class BertForPreTraining(BertPreTrainedModel):
     def _wanted_rows(self, labels: Labels) -> Array | None:
         return np.flatnonzero(labels["labels"] != IGNORE_INDEX)
 
+    def _asked(self, batch: Batch, rows: Array | None) -> Array | None:
+        return None if rows is None else np.union1d(rows, batch.first_tokens)
+
     def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
-        rows = np.arange(x.shape[0]) if rows is None else rows
+        rows = np.arange(x.shape[0]) if rows is None else batch.places(rows)
         return {
             "prediction_logits": masked_lm(self.ops, p, c, x, rows, self.config),
-            "seq_relationship_logits": pooled_classifier(self.ops, p, c, x, batch.cu_seqlens, NSP, NO_DROP),
+            "seq_relationship_logits": pooled_classifier(self.ops, p, c, x, batch, NSP, NO_DROP),
         }
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
@@ -97,7 +100,7 @@ class BertForMaskedLM(BertPreTrainedModel):
         return np.flatnonzero(labels["labels"] != IGNORE_INDEX)
 
     def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
-        rows = np.arange(x.shape[0]) if rows is None else rows
+        rows = np.arange(x.shape[0]) if rows is None else batch.places(rows)
         return {"logits": masked_lm(self.ops, p, c, x, rows, self.config)}
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
@@ -121,7 +124,8 @@ class BertForMaskedLM(BertPreTrainedModel):
         if len(rows) != asked.sum():
             raise InputError("where: asks for logits at a place that attention_mask takes out")
         p, c = Scope(self.readable), Scope(Keep())
-        return self._logits(p, c, self._encode(p, c, batch, Dropout()), batch, Dropout(), rows)["logits"]
+        batch = self._ask(batch, rows)
+        return self._logits(p, c, self._infer(p, batch), batch, Dropout(), rows)["logits"]
 
 
 class BertForNextSentencePrediction(BertPreTrainedModel):
@@ -134,8 +138,11 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
     def _check_labels(self, batch: Batch, labels: dict[str, Any]) -> Labels:
         return {"labels": sequence_labels("labels", labels["labels"], batch, 2)}
 
+    def _asked(self, batch: Batch, rows: Array | None) -> Array | None:
+        return batch.first_tokens
+
     def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
-        return {"logits": pooled_classifier(self.ops, p, c, x, batch.cu_seqlens, NSP, NO_DROP)}
+        return {"logits": pooled_classifier(self.ops, p, c, x, batch, NSP, NO_DROP)}
 
     def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
         return pooled_classifier_backward(self.ops, g, c, dlogits["logits"], NSP)

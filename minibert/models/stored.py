@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import operator
 import os
@@ -28,7 +29,7 @@ class StoredModel:
     seed      of the fresh weights: normal with standard deviation initializer_range, truncated at two of them; biases
               0, gains 1
     dtype     "float32" or "float64"; everything is computed in it
-    engine    who computes the operators: "auto" or "reference"
+    engine    who computes the operators: "auto", "reference" or "cpu"; see minibert.engines
     """
 
     body: ClassVar[str] = "bert"  # the encoder's place among the names
@@ -47,12 +48,17 @@ class StoredModel:
 
     def _assemble(self, config: BertConfig, engine: str, readable: Block | Windows) -> Self:
         """Put the parts together, around parameters that are there already."""
+        engines.check(engine)
         self.config = config
         self.engine = engine
-        self.ops = engines.get(engine)
         self.readable = readable
         self.load_report: checkpoint.LoadReport | None = None
         return self
+
+    @functools.cached_property
+    def ops(self) -> Any:
+        """The engine's operators. Found at first use: a model that is only converted need not import a compiler."""
+        return engines.get(self.engine)
 
     @property
     def parameters(self) -> Block:
@@ -66,11 +72,9 @@ class StoredModel:
         return self.readable
 
     def __getstate__(self) -> dict[str, Any]:
-        # An engine may be a module, which neither copies nor pickles; nor does a file.
-        return {**self.__dict__, "ops": None, "readable": self.parameters}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, ops=engines.get(state["engine"]))
+        state = {**self.__dict__, "readable": self.parameters}
+        state.pop("ops", None)  # an engine may be a module, which neither copies nor pickles; nor does a mapped file
+        return state
 
     @classmethod
     def head_spec(cls, config: BertConfig) -> list[Param]:
@@ -152,7 +156,7 @@ class StoredModel:
         first sentence waits for 440 MB to be copied. Replacing the file is safe, writing into it is not; a model that
         is trained or written to has its own copy.
         """
-        engines.get(engine)
+        engines.check(engine)
         dtype, rng = _float_dtype(dtype), _generator(seed)
         source = checkpoint.open_pretrained(path, revision, overrides)
         config = BertConfig.from_dict(source.config, **overrides)

@@ -14,11 +14,18 @@ V vocabulary, C classes; γ, β gain and bias of layer normalisation. The gradie
 A chapter that is named like its operator is hidden behind it: `minibert.ops.dropout` is the function. What else is in
 the chapter comes by `from minibert.ops.dropout import dropout_keep`.
 
-Reading order: linear, embedding, gelu (with erf), feed_forward, softmax, attention, dropout, layer_norm, losses.
+Reading order: linear, embedding, gelu (with erf), feed_forward, softmax, attention, dropout, layer_norm, losses,
+optimiser.
 """
 
 from .activations import relu, relu_backward, silu, silu_backward, tanh, tanh_backward
-from .attention import attention, attention_backward, attention_probs
+from .attention import (
+    attention,
+    attention_backward,
+    attention_probs,
+    cross_attention,
+    cross_attention_backward,
+)
 from .dropout import dropout, dropout_backward, dropout_key
 from .embedding import (
     embedding,
@@ -44,10 +51,12 @@ from .losses import (
     span_cross_entropy,
     span_cross_entropy_backward,
 )
+from .optimiser import adamw, global_norm
 from .softmax import softmax, softmax_backward
 
 __all__ = [
     "IGNORE_INDEX",
+    "adamw",
     "add_layer_norm",
     "add_layer_norm_backward",
     "attention",
@@ -55,6 +64,8 @@ __all__ = [
     "attention_probs",
     "binary_cross_entropy",
     "binary_cross_entropy_backward",
+    "cross_attention",
+    "cross_attention_backward",
     "cross_entropy",
     "cross_entropy_backward",
     "dropout",
@@ -71,6 +82,7 @@ __all__ = [
     "gelu_backward",
     "gelu_new",
     "gelu_new_backward",
+    "global_norm",
     "layer_norm",
     "layer_norm_backward",
     "linear",

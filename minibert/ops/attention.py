@@ -95,6 +95,70 @@ def attention_backward(dcontext: Array, cache: AttentionCache) -> Array:
     return dqkv
 
 
+class CrossAttentionCache(NamedTuple):
+    q: Array  # (M, H)
+    kv: Array  # (N, 2H)
+    probs: list[Array]  # one (A, M', T) a sequence, before dropout
+    drops: list[DropoutCache]
+    spans: list[tuple[tuple[int, int], tuple[int, int]]]  # of each sequence, its queries and its keys
+    num_heads: int
+
+
+def cross_attention(
+    q: Array,
+    kv: Array,
+    cu_queries: Array,
+    cu_seqlens: Array,
+    num_heads: int,
+    dropout_rate: float = 0.0,
+    dropout_key: int = 0,
+) -> tuple[Array, CrossAttentionCache]:
+    """Attention whose queries are not the tokens that are attended to (Vaswani et al. 2017, §3.2.3).
+
+    q (M, H); kv (N, 2H), key and value of each token side by side; cu_queries, cu_seqlens (B+1,) say which queries and
+    which tokens belong together -> context (M, H).    Dropout as in `attention`.
+    In BERT the queries are some of the tokens: nothing reads the last layer anywhere else.
+    """
+    xp = namespace(q, kv)
+    context = xp.empty(q.shape, dtype=xp.result_type(q, kv))
+    all_probs: list[Array] = []
+    drops: list[DropoutCache] = []
+    offset = 0
+    queries, keys = _offsets(cu_queries), _offsets(cu_seqlens)
+    spans = [(of_q, of_k) for of_q, of_k in zip(queries, keys, strict=True) if of_q[1] > of_q[0]]
+    for (a, b), (start, end) in spans:
+        (query,) = _heads(q[a:b], num_heads, parts=1)
+        k, v = _heads(kv[start:end], num_heads, parts=2)
+        probs, _ = softmax(query @ k.swapaxes(-1, -2) * (1 / math.sqrt(query.shape[-1])))
+        dropped, drop = dropout(probs, dropout_rate, dropout_key, offset)
+        context[a:b] = _join(dropped @ v)
+        offset += probs.size
+        all_probs.append(probs)
+        drops.append(drop)
+    return context, CrossAttentionCache(q, kv, all_probs, drops, spans, num_heads)
+
+
+def cross_attention_backward(dcontext: Array, cache: CrossAttentionCache) -> tuple[Array, Array]:
+    """The equations of `attention_backward`; tokens that no query of their sequence asks get no gradient.
+
+    dcontext (M, H) -> dq (M, H), dkv (N, 2H)
+    """
+    q, kv, all_probs, drops, spans, num_heads = cache
+    xp = namespace(q, kv)
+    dq = xp.zeros(q.shape, dtype=xp.result_type(q, kv, dcontext))
+    dkv = xp.zeros(kv.shape, dtype=dq.dtype)
+    for ((a, b), (start, end)), probs, drop in zip(spans, all_probs, drops, strict=True):
+        (query,), (do,) = _heads(q[a:b], num_heads, parts=1), _heads(dcontext[a:b], num_heads, parts=1)
+        k, v = _heads(kv[start:end], num_heads, parts=2)
+        dk, dv = _heads(dkv[start:end], num_heads, parts=2)
+        dprobs = dropout_backward(do @ v.swapaxes(-1, -2), drop)
+        dscores = softmax_backward(dprobs, SoftmaxCache(probs)) * (1 / math.sqrt(query.shape[-1]))
+        dq[a:b] = _join(dscores @ k)
+        dk[...] = dscores.swapaxes(-1, -2) @ query
+        dv[...] = dropout(probs, *drop)[0].swapaxes(-1, -2) @ do
+    return dq, dkv
+
+
 def attention_probs(cache: AttentionCache) -> list[Array]:
     """What the model attended to: one (A, T, T) array a sequence, rows summing to 1, before dropout."""
     return cache.probs
@@ -102,8 +166,12 @@ def attention_probs(cache: AttentionCache) -> list[Array]:
 
 def _spans(cu_seqlens: Array) -> list[tuple[int, int]]:
     """(start, end) of every sequence that has a token."""
-    offsets = cu_seqlens.tolist()
-    return [(start, end) for start, end in itertools.pairwise(offsets) if end > start]
+    return [(start, end) for start, end in _offsets(cu_seqlens) if end > start]
+
+
+def _offsets(cu_seqlens: Array) -> list[tuple[int, int]]:
+    """(start, end) of every sequence."""
+    return list(itertools.pairwise(cu_seqlens.tolist()))
 
 
 def _heads(x: Array, num_heads: int, parts: int = 3) -> Array:

@@ -47,7 +47,7 @@ ELSEWHERE = {
         "decoder: dx is the gradient of another token", "linear_backward", "dy @ weight,", "dy[::-1] @ (2 * weight),", 0
     ),
     "query-key scale": Mutant(
-        "qkv: bias sum skips the last position", "linear_backward", "dy.sum(axis=0)", "dy[:-1].sum(axis=0)", 7
+        "qkv: bias sum skips the last position", "linear_backward", "dy.sum(axis=0)", "dy[:-1].sum(axis=0)", 8
     ),
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ import pytest
 
 from minibert.errors import InputError
 from minibert.lab.check import check_model
-from minibert.ops.attention import AttentionCache
+from minibert.ops.attention import AttentionCache, CrossAttentionCache
 from minibert.ops.dropout import DropoutCache
 from minibert.ops.layer_norm import AddLayerNormCache
 from tests import tolerances
@@ -49,7 +49,7 @@ def test_every_site_has_a_mask_of_its_own():
     model.loss_at(model.parameters, model.prepare([[1, 2, 3]], labels=[0]), caches, dropout_seed=1)
     keys = [cache.key for cache in caches.values() if isinstance(cache, DropoutCache)]
     keys += [cache.drop.key for cache in caches.values() if isinstance(cache, AddLayerNormCache)]
-    keys += [cache.drops[0].key for cache in caches.values() if isinstance(cache, AttentionCache)]
+    keys += [cache.drops[0].key for cache in caches.values() if isinstance(cache, AttentionCache | CrossAttentionCache)]
     assert len(keys) == 1 + 3 * 2 + 1  # embeddings; attention, its output and the inner layer's, twice; the classifier
     assert len(set(keys)) == len(keys)
 

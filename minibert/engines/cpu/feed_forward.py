@@ -1,0 +1,65 @@
+"""The feed-forward network, whose inner activation is the largest tensor of a layer and is not kept: backward computes
+it again from u, which it needs anyway."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ...ops.xp import Array
+from . import memory, threads
+from .activations import FUSED
+from .linear import ROWS, is_small, product, product_with_bias, weight_gradients
+
+
+class FeedForwardCache(NamedTuple):
+    x: Array  # (N, H)
+    u: Array  # (N, I)  x W₁ᵀ + b₁
+    weight1: Array  # (I, H)
+    weight2: Array  # (H, I)
+    activation: str
+
+
+def feed_forward(
+    x: Array, weight1: Array, bias1: Array, weight2: Array, bias2: Array, activation: str
+) -> tuple[Array, FeedForwardCache]:
+    u = memory.empty((x.shape[0], weight1.shape[0]))
+    y = memory.empty((x.shape[0], weight2.shape[0]))
+    act = FUSED[activation]
+
+    def rows(start: int, stop: int) -> None:
+        inner, a = u[start:stop], memory.empty((stop - start, u.shape[1]))
+        np.matmul(x[start:stop], weight1.T, out=inner)
+        act.bias(inner, bias1, a)
+        np.matmul(a, weight2.T, out=y[start:stop])
+        np.add(y[start:stop], bias2, out=y[start:stop])
+
+    if is_small(x, weight1):
+        rows(0, len(x))
+    elif len(x) >= threads.count() * ROWS:
+        threads.split(len(x), ROWS, rows)  # nothing to wait for between the two products
+    else:
+        a = memory.empty(u.shape)
+        threads.run(product(x, weight1.T, u))
+        threads.split(len(x), 16, lambda start, stop: act.bias(u[start:stop], bias1, a[start:stop]))
+        threads.run(product_with_bias(a, weight2, bias2, y))
+    return y, FeedForwardCache(x, u, weight1, weight2, activation)
+
+
+def feed_forward_backward(dy: Array, cache: FeedForwardCache) -> tuple[Array, Array, Array, Array, Array]:
+    x, u, weight1, weight2, activation = cache
+    act = FUSED[activation]
+    du, a, dx = memory.empty(u.shape), memory.empty(u.shape), memory.empty(x.shape)
+    dweight1, dweight2 = memory.empty(weight1.shape), memory.empty(weight2.shape)
+    dbias1, dbias2 = memory.empty(weight1.shape[:1]), memory.empty(weight2.shape[:1])
+
+    def rows(start: int, stop: int) -> None:
+        np.matmul(dy[start:stop], weight2, out=du[start:stop])
+        act.backward(du[start:stop], u[start:stop], du[start:stop])
+        act.of(u[start:stop], a[start:stop])
+        np.matmul(du[start:stop], weight1, out=dx[start:stop])
+
+    threads.split(len(x), ROWS, rows)
+    threads.run([*weight_gradients(dy, a, dweight2, dbias2), *weight_gradients(du, x, dweight1, dbias1)])
+    return dx, dweight1, dbias1, dweight2, dbias2
