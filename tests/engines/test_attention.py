@@ -78,7 +78,7 @@ def test_against_the_reference(lengths, heads, size, causal, rate, scale, seed):
 
 
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("lengths", [(3, 0, 20, 1, 31), (140, 5, 150)])
+@pytest.mark.parametrize("lengths", [(3, 0, 20, 1, 31), (BLOCK + 12, 5, BLOCK + 3)])
 def test_what_is_dropped_is_what_the_reference_drops(lengths, causal):
     heads, size = 3, max(lengths)  # with v the identity the context is the probabilities
     qkv, cu, _ = batch(lengths, heads, size, scale=0.1)
@@ -202,7 +202,7 @@ def test_a_long_sequence_has_no_square(monkeypatch):
 
 
 def test_the_loop_that_needs_no_library(monkeypatch):
-    qkv, cu, dcontext = batch((3, 140), 2, 8)
+    qkv, cu, dcontext = batch((3, BLOCK + 12), 2, 8)
     expected = both(qkv, cu, 2, True, 0.1, KEY, dcontext=dcontext)
     monkeypatch.setattr(module.blas, "address", lambda: 0)
     for a, b in zip(both(qkv, cu, 2, True, 0.1, KEY, dcontext=dcontext), expected, strict=True):

@@ -2,7 +2,7 @@
 
 Of each row of probabilities forward keeps the largest score and the inverse of the sum under the fraction. Backward
 makes the row again from them and from queries and keys, by the same products in the same order, and so to the last
-bit. What exists of the scores at any time is, for each thread, a block of at most 128 queries by all keys. Nor is the
+bit. What exists of the scores at any time is, for each thread, a block of at most 256 queries by all keys. Nor is the
 mask of dropout kept: it is a function of the element's number.
 
 Backward needs δ = Σ dprobs·probs over the keys. With dprobs = drop(do vᵀ) it is do·(drop(probs) v) = Σ do·context,
@@ -91,7 +91,7 @@ def attention_probs(cache: AttentionCache) -> list[Array]:
     for start, end in itertools.pairwise(cache.cu_seqlens.tolist()):
         if end > start:
             probs = empty((len(cache.peaks), end - start, end - start))
-            with threads._blas.held():
+            with threads.held():
                 all_probs(blas.address(), start, cache.qkv, cache.causal, cache.peaks, cache.inverses, probs)
             result.append(probs)
     return result
@@ -103,7 +103,7 @@ def _share(cache: AttentionCache, products: int, part: Callable[..., object]) ->
     BLAS is held even if the calling thread does it all: it would wake its own threads for every product of a head.
     """
     heads, width = len(cache.peaks), cache.context.shape[1] // len(cache.peaks)
-    lengths = np.diff(cache.cu_seqlens)
+    lengths = _lengths(cache)
     costs = lengths * (lengths + 16) * (products * (width + 16))  # of a head; 16: what is not products
     total = heads * int(costs.sum())
     if not total:
@@ -115,16 +115,20 @@ def _share(cache: AttentionCache, products: int, part: Callable[..., object]) ->
     def task(first: int, last: int) -> None:
         part(first, last, cache.qkv, cache.cu_seqlens, before, cache.causal, dropout, _scratch(cache))
 
-    parts = max(1, min(threads.count(), total // _LEAST))
+    parts = min(threads.count(), total // _LEAST) if total >= 2 * _LEAST else 1
     borders = [0, heads * len(lengths)]
     if parts > 1:
         sums = np.cumsum(np.repeat(costs, heads))
         borders[1:1] = np.searchsorted(sums, [total * i // parts for i in range(1, parts)]).tolist()
-    with threads._blas.held():
+    with threads.held():
         threads.run(functools.partial(task, *ends) for ends in itertools.pairwise(borders))
+
+
+def _lengths(cache: AttentionCache) -> Array:
+    return cache.cu_seqlens[1:] - cache.cu_seqlens[:-1]
 
 
 def _scratch(cache: AttentionCache) -> Array:
     """For the largest block of scores, its rows rounded up."""
-    longest = int(np.diff(cache.cu_seqlens).max())
+    longest = int(_lengths(cache).max())
     return empty((min(longest, BLOCK) * (longest + ROUND - 1),))

