@@ -96,7 +96,9 @@ class Windows(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         if name in self._thirds and name not in self._arrays:
             thirds = [self._thirds[name].replace(".query.", f".{part}.") for part in ("query", "key", "value")]
-            self._arrays[name] = np.concatenate([self._arrays[third] for third in thirds])
+            joined = np.concatenate([self._arrays[third] for third in thirds])
+            joined.flags.writeable = False  # as what it is made from: an engine may rely on it
+            self._arrays[name] = joined
         return self._arrays[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -19,7 +19,7 @@ from numba.core.caching import NullCache
 from numba.core.dispatcher import Dispatcher
 
 from minibert.engines import cpu
-from minibert.engines.cpu.compile import FLAGS, helper, kernel
+from minibert.engines.cpu.compile import FLAGS, kernel
 from minibert.engines.cpu.dropout import mask
 from minibert.engines.cpu.vector_math import exp32
 
@@ -42,6 +42,9 @@ TYPES = {
     | {"y": F2, "xhat": F2, "rstd": F1, "dy": F2, "dresidual": F2, "dx": F2, "dgammas": F2, "dbetas": F2},
     "losses": {"logits": F2, "labels": I1, "ignore_index": INT, "peaks": F1, "totals": F1, "losses": F1}
     | {"factor": F, "dlogits": F2},
+    "packed": {"weight": F2, "out": F3, "x": F2, "weights": F3, "bias": F1, "y": F2, "scratch": F2}
+    | {"first": INT, "last": INT},
+    "skinny": {"x": F2, "weight": F2, "bias": F1, "y": F2},
     "optimiser": {"x": F1, "sums": numba.float64[::1], "p": F1, "g": F1, "m": F1, "v": F1, "constants": F1},
 }
 """What a module's kernels are called with, by the parameter's name."""
@@ -54,6 +57,9 @@ DOUBLES = {
     "attention_kernels.probabilities": "the scale, once a call",
 }
 """Kernels that compute in double on purpose, outside their loops over elements, and why: scalars, and no vectors."""
+
+NO_ARITHMETIC = {"waiting.changed", "packed.pack"}
+"""Compiled for something else: a loop that waits, and a transposition, once for each weight."""
 
 CALLS = {
     "losses.row_losses": {"logf"},  # one a row
@@ -96,7 +102,7 @@ def all_kernels():
     for info in pkgutil.iter_modules(cpu.__path__):
         module = importlib.import_module(f"{cpu.__name__}.{info.name}")
         for name, k in kernels(dict(vars(module)), info.name).items():
-            if k.py_func.__module__ == module.__name__:  # and not where it is imported
+            if k.py_func.__module__ == module.__name__ and name not in NO_ARITHMETIC:  # and not where it is imported
                 found[name] = k
     return found
 
@@ -153,7 +159,7 @@ def untyped_literal(x, y):
         y[i] = x[i] * 0.3 + 0.7
 
 
-@helper
+@numba.njit(**FLAGS)  # and not `helper`, which is inlined whatever its size
 def too_large(x):
     return exp32(exp32(exp32(exp32(exp32(exp32(x))))))
 

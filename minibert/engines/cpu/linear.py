@@ -1,4 +1,4 @@
-"""Linear layers: products by NumPy's BLAS, or where rows are few by `skinny`, cut into one part for each thread.
+"""Linear layers: products by NumPy's BLAS, or where rows are few by `packed` or `skinny`, a part for each thread.
 
 Rows of the result are cut where there are many, columns where there are few: no thread then packs much more of the
 other operand than it multiplies with.
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...ops.xp import Array
-from . import memory, skinny, threads
+from . import memory, packed, skinny, threads
 
 LEAST = 1e6
 """Multiplications that pay for a thread: some 20 µs of work."""
@@ -42,6 +42,9 @@ def linear_backward(dy: Array, cache: LinearCache) -> tuple[Array, Array, Array]
 
 def affine(x: Array, weight: Array, bias: Array, y: Array) -> Iterator[threads.Task]:
     """Tasks that together compute y = x Wᵀ + b."""
+    if packed.fits(x, weight):
+        yield from packed.tasks(x, weight, bias, y, threads.number(y.size * x.shape[1], LEAST))
+        return
     few = 0 < len(x) <= skinny.MOST
     if few:
         x, weight, bias = (np.ascontiguousarray(array) for array in (x, weight, bias))

@@ -1,0 +1,102 @@
+"""Products of every height: by rows, by columns, by BLAS and by the two kernels for few rows."""
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+import threadpoolctl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert.engines import cpu
+from minibert.engines.cpu import packed
+from tests.tolerances import OPERATOR
+
+rows = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 11, 12, 13, 16, 31, 32, 33, 100, 128, 129, 600])
+widths = st.sampled_from([1, 2, 3, 4, 5, 15, 16, 17, 31, 32, 33, 96, 255, 256, 257, 300])
+
+
+def layer(rng, rows, inputs, outputs, frozen):
+    x = rng.standard_normal((rows, inputs)).astype(np.float32)
+    weight = rng.standard_normal((outputs, inputs)).astype(np.float32) / np.float32(np.sqrt(inputs))
+    weight.flags.writeable = not frozen
+    return x, weight, rng.standard_normal(outputs).astype(np.float32)
+
+
+def exact(x, weight, bias):
+    return x.astype(float) @ weight.T.astype(float) + bias
+
+
+@given(rows, widths, widths, st.booleans(), st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 3]))
+def test_every_shape_gives_the_product(n, inputs, outputs, frozen, seed, threads):
+    x, weight, bias = layer(np.random.default_rng(seed), n, inputs, outputs, frozen)
+    with threadpoolctl.threadpool_limits(threads, "blas"):
+        y, cache = cpu.linear(x, weight, bias)
+        dx, dweight, dbias = cpu.linear_backward(y, cache)
+    tolerance = OPERATOR[np.dtype(np.float32)]
+    np.testing.assert_allclose(y, exact(x, weight, bias), atol=tolerance)
+    scale = max(n, outputs)
+    np.testing.assert_allclose(dx, y.astype(float) @ weight, atol=tolerance * scale)
+    np.testing.assert_allclose(dweight, y.T.astype(float) @ x, atol=tolerance * scale)
+    np.testing.assert_allclose(dbias, y.astype(float).sum(axis=0), atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("n", [1, 16, 32, 33, 128])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_few_rows_are_the_same_on_any_number_of_threads(n, frozen):
+    x, weight, bias = layer(np.random.default_rng(0), n, 768, 3072, frozen)
+    results = []
+    for threads in (1, 2, 3):
+        with threadpoolctl.threadpool_limits(threads, "blas"):
+            results.append(cpu.linear(x, weight, bias)[0].copy())
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], atol=1e-6)
+        assert frozen is False or (other == results[0]).all()
+
+
+def test_only_what_nobody_can_write_is_packed():
+    x, weight, _ = layer(np.random.default_rng(0), 4, 8, 8, frozen=False)
+    view = weight[:]
+    view.flags.writeable = False
+    assert not packed.fits(x, weight)
+    assert not packed.fits(x, view)
+    weight.flags.writeable = False
+    assert packed.fits(x, view)
+    assert not packed.fits(np.ones((packed.MOST + 1, 8), np.float32), view)
+
+
+def test_a_weight_that_is_written_is_never_stale():
+    x, weight, bias = layer(np.random.default_rng(0), 4, 8, 40, frozen=False)
+    before = cpu.linear(x, weight, bias)[0].copy()
+    weight *= 2
+    np.testing.assert_allclose(cpu.linear(x, weight, 2 * bias)[0], 2 * before, rtol=1e-5)
+
+
+def test_panels_are_made_once_and_go_with_their_weight():
+    x, weight, bias = layer(np.random.default_rng(0), 4, 64, 64, frozen=True)
+    before = len(packed._packed)
+    for _ in range(3):
+        cpu.linear(x, weight, bias)
+        cpu.linear(x, weight[:32], bias[:32])  # a part is a weight of its own, whichever object names it
+    assert len(packed._packed) == before + 2
+    assert packed.panels(weight) is packed.panels(weight)
+    del weight
+    gc.collect()
+    assert len(packed._packed) == before
+
+
+def test_many_threads_may_be_the_first_to_pack():
+    x, weight, bias = layer(np.random.default_rng(0), 16, 256, 1024, frozen=True)
+    results = [None] * 8
+
+    def run(i):
+        results[i] = cpu.linear(x, weight, bias)[0]
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for result in results:
+        np.testing.assert_allclose(result, exact(x, weight, bias), atol=1e-5)
