@@ -95,11 +95,11 @@ def _tile(rows: int) -> Any:
             zero, nothing = ir.Constant(i64, 0), ir.Constant(vector, ir.Undefined)
             everywhere = ir.Constant(ir.VectorType(i32, LANES), [0] * LANES)
             fma_type = ir.FunctionType(vector, [vector] * 3)
-            fma = cgutils.get_or_insert_function(b.module, fma_type, f"llvm.fma.v{LANES}f32")
+            fma = cgutils.get_or_insert_function(b.module, fma_type, f"llvm.fma.v{LANES}f32")  # type: ignore[no-untyped-call]
             byte = ir.IntType(8)
             read_soon = [ir.Constant(i32, 0), ir.Constant(i32, 2), ir.Constant(i32, 1)]
             prefetch_type = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), i32, i32, i32])
-            prefetch = cgutils.get_or_insert_function(b.module, prefetch_type, "llvm.prefetch.p0")
+            prefetch = cgutils.get_or_insert_function(b.module, prefetch_type, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
             x_rows = [b.mul(stride, ir.Constant(i64, i)) for i in range(rows)]
             places = [vectors(at(y, b.mul(y_stride, ir.Constant(i64, i)), zero)) for i in range(rows)]
             starts = [[b.load(place, align=4) for place in row] for row in places]
