@@ -17,7 +17,7 @@ from ..tasks.embed import SentenceEncoder
 from .inputs import UsageError, chunks, model_of, texts_of
 
 CHUNK = 8
-"""Batches that are read, sorted by length and written together: results flow while stdin is still open."""
+"""Times --batch-size: texts that are read, encoded and written together. Results flow while stdin is still open."""
 
 
 def run(args: Any) -> None:
@@ -36,13 +36,20 @@ def _lines(encoder: SentenceEncoder, texts: Iterable[str], batch_size: int) -> I
     index = count()
     for chunk in chunks(texts, CHUNK * batch_size):
         found = zip(chunk, encoder.encode(chunk, batch_size), strict=True)
-        rows = ({"index": next(index), "text": text, "embedding": _shortest(vector)} for text, vector in found)
-        yield "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+        yield "".join(_line(next(index), text, vector) for text, vector in found).encode()
 
 
-def _shortest(vector: Any) -> list[float]:
-    """The shortest decimals that read back as the same float32 numbers."""
-    return [float(x) for x in vector.astype(str)]
+def _line(index: int, text: str, vector: Any) -> str:
+    """{"index": …, "text": …, "embedding": […]}"""
+    start = json.dumps({"index": index, "text": text})
+    return f'{start[:-1]}, "embedding": {_numbers(vector)}}}\n'
+
+
+def _numbers(vector: Any) -> str:
+    """A JSON array of the shortest decimals that read back as the same float32 numbers."""
+    if not np.isfinite(vector).all():  # NumPy writes nan where JSON's readers know NaN
+        return json.dumps(vector.tolist())
+    return f"[{', '.join(vector.astype(str).tolist())}]"
 
 
 def _array(encoder: SentenceEncoder, texts: Iterable[str], batch_size: int) -> Iterator[bytes]:

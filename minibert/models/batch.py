@@ -49,6 +49,8 @@ class Batch(NamedTuple):
 
     def groups(self, number: int) -> list[Batch]:
         """The batch in at most so many groups of whole sequences, of about equal numbers of tokens, in order."""
+        if number == 1 or len(self.sequences) < 2:
+            return [self]
         ideal = np.arange(1, number) * (self.cu_seqlens[-1] / number)
         inner = {int(i) for i in np.searchsorted((self.cu_seqlens[:-1] + self.cu_seqlens[1:]) / 2, ideal)}
         borders = sorted({0, len(self.sequences)} | inner)

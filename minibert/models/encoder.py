@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..ops.xp import Array
 from .base import BertPreTrainedModel, Labels, Logits, Prepared
-from .batch import Batch, numbers, unpack
+from .batch import Batch, integers, numbers, unpack
 from .bert import Dropout, pooler, pooler_backward
 from .output import ModelOutput
 from .parameters import Scope
@@ -39,6 +39,33 @@ class BertEncoder(BertPreTrainedModel):
     def places(self, batch: Batch) -> dict[str, tuple[tuple[int, ...], Array]]:
         """For each result the axes before the last, and which of their places the packed rows belong to."""
         return {"last_hidden_state": (batch.shape, batch.rows)}
+
+    def packed_hidden_states(self, ids: Any, lengths: Any, only_first: bool = False) -> tuple[Array, Array]:
+        """Last hidden states of sequences of any lengths, which nothing pads: for whoever pools them at once.
+
+        ids (N,), of all sequences one after another; lengths (B,), none of them 0 -> states (N, H) and cu_seqlens
+        (B+1,), where each sequence begins and ends in them. only_first asks for the first token of each sequence
+        alone: (B, H), unless attention is causal, which computes all.
+        """
+        lengths = integers("lengths", lengths, 1, self.config.max_position_embeddings + 1, "the positions")
+        ids = integers("ids", ids, 0, self.config.vocab_size, "the vocabulary")
+        cu_seqlens = np.concatenate([[0], np.cumsum(lengths)])
+        if ids.shape != (cu_seqlens[-1],):
+            raise InputError(f"ids: expected shape ({cu_seqlens[-1]},), the sum of the lengths, got {ids.shape}")
+        number, longest = len(lengths), int(lengths.max(initial=0))
+        positions = np.arange(len(ids)) - np.repeat(cu_seqlens[:-1], lengths)
+        batch = Batch(
+            input_ids=ids,
+            inputs_embeds=None,
+            token_type_ids=np.zeros_like(ids),
+            position_ids=positions,
+            cu_seqlens=cu_seqlens,
+            rows=np.repeat(np.arange(number) * longest, lengths) + positions,
+            sequences=np.arange(number),
+            shape=(number, longest),
+        )
+        batch = self._ask(batch, batch.first_tokens if only_first else None)
+        return self._infer(Scope(self.readable), batch), batch.cu_asked
 
     def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
         """Σ cotangent·result: the scalar whose gradient is the vector-Jacobian product."""

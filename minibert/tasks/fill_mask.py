@@ -52,9 +52,18 @@ def fill_mask(
     results = []
     for place, row in zip(np.flatnonzero(where).tolist(), probs, strict=True):
         candidates = np.arange(len(row)) if allowed is None else allowed
-        best = candidates[np.argsort(-row[candidates], kind="stable")[:top_k]]
+        best = candidates[_best(row[candidates], top_k)]
         results.append([_prediction(tokenizer, ids[0], place, int(token), float(row[token])) for token in best])
     return results[0] if len(results) == 1 else results
+
+
+def _best(scores: Any, number: int) -> Any:
+    """Places of the highest scores, of equal ones the first; NaN comes last. Sorting a vocabulary takes 50 times as
+    long as finding the lowest score that is wanted."""
+    costs = -scores
+    last = min(number, len(costs)) - 1
+    wanted = np.flatnonzero(~(costs > np.partition(costs, last)[last]))
+    return wanted[np.argsort(costs[wanted], kind="stable")[:number]]
 
 
 def _prediction(tokenizer: BertTokenizer, ids: Any, place: int, token: int, score: float) -> Prediction:

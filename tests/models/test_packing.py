@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibert.errors import InputError
 from minibert.ops import IGNORE_INDEX
 from tests import tolerances
 from tests.models import tiny
@@ -33,6 +34,39 @@ def cotangents(model, rng, shape):
         "last_hidden_state": rng.standard_normal((*shape, hidden)),
         "pooler_output": rng.standard_normal((shape[0], hidden)),
     }
+
+
+@given(lengths, seeds, st.booleans(), st.booleans())
+def test_sequences_that_nobody_pads_have_the_states_of_the_padded_ones(lengths, seed, causal, only_first):
+    rng = np.random.default_rng(seed)
+    model = tiny.model("BertModel", is_decoder=causal)
+    mask = ragged_mask(lengths)
+    ids = tiny.inputs(model, rng, *mask.shape)["input_ids"]
+    states, cu_seqlens = model.packed_hidden_states(ids[mask == 1], lengths, only_first=only_first)
+    padded = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    first = states[cu_seqlens[:-1]]
+    np.testing.assert_allclose(first, padded[:, 0], rtol=0, atol=tolerances.SAME)
+    if only_first and not causal:
+        assert states.shape == padded[:, 0].shape
+    else:
+        np.testing.assert_array_equal(np.diff(cu_seqlens), lengths)
+        np.testing.assert_allclose(states, padded[mask == 1], rtol=0, atol=tolerances.SAME)
+
+
+@pytest.mark.parametrize(
+    ("ids", "lengths", "message"),
+    [
+        ([1, 2, 19], [3], r"ids\[2\] is 19"),
+        ([1, -1, 2], [3], r"ids\[1\] is -1"),
+        ([1, 2, 3], [3, 0], r"lengths\[1\] is 0"),
+        ([1] * 17, [17], r"lengths\[0\] is 17, outside the positions"),
+        ([1, 2, 3], [1, 1], r"ids: expected shape \(2,\), the sum of the lengths, got \(3,\)"),
+        ([[1, 2, 3]], [3], r"ids: expected shape \(3,\)"),
+    ],
+)
+def test_sequences_that_nobody_pads_are_checked_all_the_same(ids, lengths, message):
+    with pytest.raises(InputError, match=message):
+        tiny.model("BertModel").packed_hidden_states(ids, lengths)
 
 
 @given(lengths, seeds, st.booleans())
@@ -220,3 +254,31 @@ def test_labels_that_ask_for_nothing_give_a_loss_of_0_and_no_gradient(key):
     out, grads = model.loss_and_grads(**inputs, **labels)
     assert out.loss == 0
     assert not any(g.any() for g in grads.values())
+
+
+@pytest.mark.parametrize("key", ["BertModel", "BertForMaskedLM", "BertForSequenceClassification"])
+@pytest.mark.parametrize("mask", [np.zeros((2, 3)), np.array([[0, 0, 0], [1, 1, 0]])])
+def test_rows_without_a_token_are_zeros_in_the_plain_call_too(key, mask):
+    model = tiny.model(key)
+    out = model(np.ones((2, 3), int), attention_mask=mask)
+    first = next(iter(out.values()))
+    assert first.shape[0] == 2
+    assert (np.asarray(first)[0] == 0).all()
+    assert model(np.zeros((0, 3), int)).to_tuple()[0].shape[0] == 0
+
+
+def test_groups_cover_the_batch_in_order_and_share_it_out():
+    model = tiny.model("BertModel")
+    mask = np.tri(7, 7, dtype=int)[::-1]
+    batch = model.prepare(np.ones((7, 7), int), attention_mask=mask).batch._replace(asked=np.arange(0, 28, 3))
+    for number in (1, 2, 3, 7, 20):
+        groups = batch.groups(number)
+        assert len(groups) <= number
+        assert (np.concatenate([group.rows for group in groups]) == batch.rows).all()
+        assert sum(len(group.sequences) for group in groups) == 7
+        assert all(group.cu_seqlens[0] == 0 and group.cu_seqlens[-1] == len(group.rows) for group in groups)
+        starts = np.cumsum([0, *(len(group.rows) for group in groups)])
+        asked = [group.asked + start for group, start in zip(groups, starts, strict=False)]
+        assert (np.concatenate(asked) == batch.asked).all()
+    halves = [len(group.rows) for group in batch.groups(2)]
+    assert max(halves) <= 28 / 2 + 7 / 2

@@ -1,12 +1,19 @@
 """Sentence vectors: pooling, order, options, and the published figures."""
 
+import json
+import warnings
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import minibert as mb
+from minibert.cli.embed import _numbers
+from minibert.tasks import embed
 from minibert.tasks.embed import POOLINGS, SentenceEncoder, TruncationWarning
 from tests.specimens import tiny_folder
-from tests.tolerances import SAME, SENTENCE
+from tests.tolerances import SAME, SENTENCE, SENTENCE_BATCHES
 
 TEXTS = ["the cat sat on the mat .", "a dog", "", "is it you ?", "the unaffable dog was running , running , running"]
 
@@ -27,6 +34,59 @@ def test_vectors_come_in_the_order_of_the_texts_whatever_the_batches(encoder):
     for size in (1, 2, 3, 32):
         np.testing.assert_allclose(encoder.encode(TEXTS, batch_size=size), alone, atol=SAME, rtol=0)
     np.testing.assert_allclose(encoder.encode(TEXTS[::-1], batch_size=2), alone[::-1], atol=SAME, rtol=0)
+
+
+@given(st.lists(st.integers(2, 40), max_size=30), st.integers(1, 100))
+def test_a_batch_has_as_many_texts_as_there_is_room_for(lengths, room):
+    batches = list(embed._batches(lengths, room))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    ordered = [lengths[i] for batch in batches for i in batch]
+    assert ordered == sorted(lengths, reverse=True)
+    sums = [sum(lengths[i] for i in batch) for batch in batches]
+    assert all(total <= room or len(batch) == 1 for total, batch in zip(sums, batches, strict=True))
+    following = (lengths[batch[0]] for batch in batches[1:])
+    assert all(total + length > room for total, length in zip(sums, following, strict=False))
+
+
+@pytest.mark.parametrize(("size", "number"), [(1, 4), (2, 2), (32, 1)])
+def test_a_batch_has_room_for_so_many_texts_of_full_length(encoder, monkeypatch, size, number):
+    seen = calls(encoder, monkeypatch)
+    encoder.encode(["cat " * 18] * 4, batch_size=size)  # 20 tokens each, of 32
+    assert len(seen) == number
+
+
+@pytest.mark.parametrize(("pooling", "rows"), [(["cls"], 3), (["cls", "mean"], 11)])
+def test_first_tokens_alone_are_computed_if_they_are_all_that_is_asked_for(encoder, monkeypatch, pooling, rows):
+    seen = calls(encoder, monkeypatch)
+    SentenceEncoder(encoder.model, encoder.tokenizer, pooling).encode(["cat", "cat cat", "cat cat"])
+    assert [states.shape for states, _ in seen] == [(rows, 16)]
+
+
+def calls(encoder, monkeypatch):
+    """What the model returns from now on."""
+    seen = []
+    run = encoder.model.packed_hidden_states
+
+    def recorded(*args, **options):
+        seen.append(run(*args, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(encoder.model, "packed_hidden_states", recorded)
+    return seen
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_float32_vectors_depend_on_the_batches_by_no_more_than_rounding(folder, engine, pooling):
+    if engine == "cpu":
+        pytest.importorskip("numba")
+    model = SentenceEncoder.from_pretrained(folder, engine=engine).model
+    encoder = SentenceEncoder(model, mb.BertTokenizer.from_pretrained(folder), [pooling], normalize=True)
+    texts = [" ".join(TEXTS[i % 5].split()[: i % 7]) for i in range(70)]
+    together = encoder.encode(texts)
+    assert together.dtype == np.float32
+    for size in (1, 3):
+        np.testing.assert_allclose(encoder.encode(texts, batch_size=size), together, rtol=0, atol=SENTENCE_BATCHES)
 
 
 @pytest.mark.parametrize("name", POOLINGS)
@@ -94,6 +154,28 @@ def test_long_texts_are_cut_and_it_is_said(encoder):
     np.testing.assert_allclose(vectors[1], vectors[3], atol=SAME)  # [CLS] the cat sat [SEP]
 
 
+def test_of_a_long_text_the_side_is_read_that_the_tokenizer_keeps(encoder, folder):
+    left = mb.BertTokenizer.from_pretrained(folder, truncation_side="left")
+    with pytest.warns(TruncationWarning, match="1 of 1 texts"):
+        vector = SentenceEncoder(encoder.model, left, max_length=5).encode("is it you the cat sat")
+    np.testing.assert_array_equal(vector, encoder.encode("the cat sat"))
+
+
+def test_texts_that_are_tokenized_in_several_goes_are_counted_and_ordered_as_in_one(encoder, monkeypatch):
+    short = SentenceEncoder(encoder.model, encoder.tokenizer, max_length=8)
+    texts = [*TEXTS, "a cat", TEXTS[4]]
+    with pytest.warns(TruncationWarning, match="3 of 7 texts") as at_once:
+        expected = short.encode(texts)
+    monkeypatch.setattr(embed, "CHUNK", 2)
+    with pytest.warns(TruncationWarning, match="3 of 7 texts") as in_parts:
+        vectors = short.encode(texts)
+    assert len(at_once) == len(in_parts) == 1
+    np.testing.assert_array_equal(vectors, expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder.encode(texts)
+
+
 def test_a_text_is_cut_where_the_tokenizer_ends_if_nothing_else_is_said(encoder, folder):
     for said, expected in ((20, 20), (512, 32)):
         tokenizer = mb.BertTokenizer.from_pretrained(folder, model_max_length=said)
@@ -132,6 +214,15 @@ def test_progress_goes_to_stderr(encoder, capsys):
     assert captured.out == ""
     encoder.encode(TEXTS, batch_size=1)
     assert capsys.readouterr().err == ""
+
+
+@given(st.lists(st.floats(width=32, allow_nan=True), min_size=1, max_size=5))
+def test_json_has_the_shortest_numbers_that_read_back_as_the_same(numbers):
+    vector = np.array(numbers, np.float32)
+    text = _numbers(vector)
+    np.testing.assert_array_equal(np.float32(json.loads(text)), vector)
+    if np.isfinite(vector).all():
+        assert [float(word) for word in text[1:-1].split(", ")] == [float(str(x)) for x in vector]
 
 
 # ---- the published checkpoint ---------------------------------------------------------------------------------------
