@@ -13,8 +13,8 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from .. import __version__
@@ -54,9 +54,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.verb is None:
         parser.print_help()
         return 0
-    with warnings.catch_warnings():  # which also puts back how they are shown
+    with _notices(), warnings.catch_warnings():  # which also puts back how they are shown
         warnings.showwarning = lambda message, *_rest, **_more: _say(f"minibert: note: {message}")
         return _run(args, args.debug or os.environ.get("MINIBERT_DEBUG", "0") not in ("", "0"))
+
+
+@contextmanager
+def _notices() -> Iterator[None]:
+    """What the package logs, such as that it compiles for a while, is said; a library would leave that to its user."""
+    import logging
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            _say(f"minibert: {record.getMessage()}")
+
+    log, handler = logging.getLogger("minibert"), Handler(logging.INFO)
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _run(args: argparse.Namespace, debug: bool) -> int:
@@ -169,7 +189,13 @@ def _verb(verbs: Any, name: str, summary: str, texts: bool = False, model: str |
 
 
 def _encoding(parser: Any) -> None:
-    parser.add_argument("--batch-size", type=_positive, default=32, metavar="N", help="texts at a time (default 32)")
+    parser.add_argument(
+        "--batch-size",
+        type=_positive,
+        default=32,
+        metavar="N",
+        help="full-length texts at a time; more if shorter (default 32)",
+    )
 
 
 def _positive(text: str) -> int:

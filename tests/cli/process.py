@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 
+COMPILING = "minibert: compiling for this processor, once; some seconds\n"
 
-def minibert(*args, stdin="", env=None, text=True):
-    """-> (status, stdout, stderr)"""
+
+def minibert(*args, stdin="", env=None, text=True, compiling=False):
+    """-> (status, stdout, stderr); without the notice that kernels are compiled, which only the first runs give."""
     data = stdin if not text or isinstance(stdin, bytes) else stdin.encode()
     done = subprocess.run(
         [sys.executable, "-m", "minibert", *map(str, args)],
@@ -16,4 +18,9 @@ def minibert(*args, stdin="", env=None, text=True):
         check=False,
         timeout=120,
     )
-    return done.returncode, done.stdout.decode() if text else done.stdout, done.stderr.decode()
+    said = done.stderr.decode()
+    return done.returncode, done.stdout.decode() if text else done.stdout, said if compiling else quiet(said)
+
+
+def quiet(stderr):
+    return stderr.replace(COMPILING, "")

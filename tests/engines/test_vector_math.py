@@ -69,9 +69,8 @@ def test_exp_where_it_is_normal():
 
 
 def test_exp_at_the_ends():
-    tiny, huge = (np.linspace(*ends, 10001, dtype=np.float32) for ends in ((-200, -87.4), (88.73, 1e4)))
-    exact = np.exp(tiny.astype(np.float64))
-    np.testing.assert_allclose(values(exps, tiny)[0], exact, rtol=2e-7, atol=3e-45)  # or two subnormal steps
+    tiny, huge = (np.linspace(*ends, 10001, dtype=np.float32) for ends in ((-200, -87.337), (88.73, 1e4)))
+    assert not values(exps, tiny)[0].any()  # and not subnormal, which is slow
     assert np.isinf(values(exps, huge)[0]).all()
     np.testing.assert_array_equal(
         values(exps, [-np.inf, np.inf, np.nan, 0, -3e38, 3e38])[0], [0, np.inf, np.nan, 1, 0, np.inf]

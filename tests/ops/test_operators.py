@@ -1,13 +1,17 @@
 """What every operator must do, whichever it is: walk the table of tests/opspecs.py."""
 
+import importlib
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import engines, gradcheck, ops
+from minibert.engines.cpu import MADE_FAST
 from tests.opspecs import OPERATORS
-from tests.tolerances import OPERATOR
+from tests.tolerances import ENGINE, OPERATOR
 
 each_operator = pytest.mark.parametrize("spec", OPERATORS, ids=repr)
 
@@ -62,16 +66,57 @@ def test_gradients_keep_shape_and_dtype(spec, data):
 
 @each_operator
 @pytest.mark.parametrize("name", engines.NAMES)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @given(data=st.data())
-def test_every_engine_agrees_with_the_reference(spec, name, data):
-    args = spec.draw(data.draw)
-    y, cache = pair(spec)[0](*args)
-    dy = np.random.default_rng(0).standard_normal(np.shape(y))
-    forward, backward = pair(spec, engines.get(name))
-    other, other_cache = forward(*args)
-    np.testing.assert_allclose(other, y, rtol=OPERATOR[np.dtype(float)], atol=OPERATOR[np.dtype(float)])
-    for a, b in zip(as_tuple(backward(dy, other_cache)), as_tuple(pair(spec)[1](dy, cache)), strict=True):
-        np.testing.assert_allclose(a, b, rtol=OPERATOR[np.dtype(float)], atol=OPERATOR[np.dtype(float)])
+def test_every_engine_agrees_with_the_reference(spec, name, dtype, data):
+    """Values, gradients, shapes and dtypes; in float32 against the reference in float64 on the same numbers."""
+    args = cast(spec.draw(data.draw), dtype)
+    y, grads = both(spec, ops, cast(args, np.float64))
+    for given_args in args, strided(args):
+        other, other_grads = both(spec, engines.get(name), given_args)
+        for a, b in zip((other, *other_grads), (y, *grads), strict=True):
+            assert (np.shape(a), np.asarray(a).dtype) == (np.shape(b), np.dtype(dtype))
+            size = max(1.0, float(np.abs(b).max(initial=0)), largest(args) ** 2)
+            np.testing.assert_allclose(a, b, rtol=0, atol=ENGINE[np.dtype(dtype)] * size)
+
+
+@pytest.mark.parametrize("name", engines.NAMES)
+@pytest.mark.parametrize("operator", sorted(set(ops.__all__) - {"IGNORE_INDEX"}))
+def test_every_engine_has_the_same_signatures(operator, name):
+    fast, reference = (getattr(place, operator) for place in (engines.get(name), ops))
+    assert signature(fast) == signature(reference)
+
+
+@pytest.mark.parametrize(("operator", "file"), MADE_FAST.items())
+def test_what_is_made_fast_has_the_same_signatures(operator, file):
+    """The functions behind the names, which take the same arguments by name and have the same defaults."""
+    module = importlib.import_module(f"minibert.engines.cpu.{file}")
+    assert signature(getattr(module, operator)) == signature(getattr(ops, operator))
+    gradient = f"{operator}_backward"
+    if hasattr(ops, gradient):
+        assert len(signature(getattr(module, gradient))) == len(signature(getattr(ops, gradient))) == 2
+
+
+def signature(function):
+    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+
+def both(spec, engine, args):
+    """Value, and gradients along the same cotangent."""
+    forward, backward = pair(spec, engine)
+    y, cache = forward(*args)
+    dy = np.random.default_rng(0).standard_normal(np.shape(y)).astype(y.dtype)
+    return y, as_tuple(backward(dy, cache))
+
+
+def strided(args):
+    """The same numbers, two apart in every direction."""
+    spread = [np.repeat(a, 2, axis=-1)[..., ::2] if is_float(a) and a.ndim else a for a in args]
+    return tuple(np.repeat(a, 2, axis=0)[::2] if is_float(a) and a.ndim else a for a in spread)
+
+
+def largest(args):
+    return max(float(np.abs(a).max(initial=0)) for a in args if is_float(a))
 
 
 def is_float(a):

@@ -114,7 +114,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(value):
     optimiser, grads = AdamW(model), model.parameters.like()
     grads.flat[3] = value
     before = model.parameters.flat.copy()
-    with pytest.raises(InputError, match="the gradient's norm is (nan|inf); nothing was changed"):
+    with pytest.raises(InputError, match=r"the gradient's norm is (nan|inf); nothing was changed"):
         optimiser.step(grads)
     assert (model.parameters.flat == before).all()
     assert optimiser.steps == 0

@@ -69,7 +69,8 @@ def _backward(name: str, module: ModuleType) -> Callable[..., Any]:
     def operator(dy: Any, cache: Any) -> Any:
         if not type(cache).__module__.startswith(__name__):
             return reference(dy, cache)
-        return fast(np.ascontiguousarray(dy, np.float32) if isinstance(dy, np.ndarray) else dy, cache)
+        # not ascontiguousarray, which makes a vector of a scalar
+        return fast(np.asarray(dy, np.float32, order="C") if isinstance(dy, np.ndarray) else dy, cache)
 
     return operator
 

@@ -14,9 +14,9 @@ from numba.extending import register_jitable
 
 from ...ops.xp import Array
 from . import memory, threads
-from .compile import kernel
+from .compile import INLINED, kernel
 from .gelu import gelu_new_slope, gelu_new_value, gelu_slope, gelu_value
-from .vector_math import INLINED, sigmoid32, tanh32
+from .vector_math import sigmoid32, tanh32
 
 _ONE = np.float32(1)
 _ROWS = 64  # that are summed up before their sum is added to the total: over thousands of rows the small ones survive

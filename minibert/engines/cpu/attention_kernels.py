@@ -15,7 +15,7 @@ from ...ops.xp import Array
 from .blas import sgemm
 from .compile import helper, kernel
 from .dropout import Mask, _mix
-from .vector_math import exp32, inlined
+from .vector_math import exp32
 
 BLOCK = 256
 """Query rows of one block. Of 512 tokens 256 are a tenth faster than 128, since products of more rows are."""
@@ -24,26 +24,18 @@ ROUND = 32
 """Rows of scores are this many numbers long, or a multiple: four vectors, the step of an unrolled loop."""
 
 _ZERO, _ONE, _NEVER = np.float32(0), np.float32(1), np.float32(-np.inf)
-_LOWEST = np.float32(-87)  # exp of less is subnormal, on which a processor spends a hundred cycles each
 _NEXT = np.uint32(1)
 _KEYED = np.uint32(0x9E3779B9)
 _SIGN, _REST, _LEAST_KEY = np.int32(31), np.int32(0x7FFFFFFF), np.int32(-2139095041)
 
 
-@inlined
-def _exp(x: Any) -> Any:
-    """exp(x), but 0 below 1.6e-38."""
-    y = exp32(_LOWEST if x < _LOWEST else x)  # in this form NaN passes
-    return _ZERO if x < _LOWEST else y
-
-
-@inlined
+@helper
 def _key(bits: Any) -> Any:
     """Its own inverse: bits of floats to integers in the same order."""
     return np.int32(bits ^ np.int32(np.int32(bits >> _SIGN) & _REST))
 
 
-@inlined
+@helper
 def _factor(index: Any, high: Any, mask: Mask) -> Any:
     """What dropout multiplies element high·2³² + index by."""
     h = np.uint32(_mix(np.uint32(index ^ mask.key_low)) + mask.key_high)
@@ -74,7 +66,7 @@ def _exponentials(scores: Array, bits: Array, peak: Array, inverse: Array) -> No
         top = np.int32(_key(largest)).view(np.float32)
         total = _ZERO
         for j in range(row.size):
-            y = _exp(row[j] - top)
+            y = exp32(row[j] - top)
             total += y
             row[j] = y
         peak[i] = top
@@ -87,7 +79,7 @@ def _probs(scores: Array, peak: Array, inverse: Array) -> None:
     for i in range(scores.shape[0]):
         row, top, factor = scores[i], peak[i], inverse[i]
         for j in range(row.size):
-            row[j] = _exp(row[j] - top) * factor
+            row[j] = exp32(row[j] - top) * factor
 
 
 @helper

@@ -9,8 +9,7 @@ import numpy as np
 from ...ops.dropout import dropout as reference_dropout
 from ...ops.xp import Array
 from . import memory, threads
-from .compile import kernel
-from .vector_math import inlined
+from .compile import helper, kernel
 
 MOST = 2**32
 """Elements that kernels can number; from there on the reference does the work."""
@@ -39,7 +38,7 @@ def mask(rate: float, key: int) -> Mask:
     return Mask(np.uint32(low), np.uint32(high), np.uint32(threshold), np.float32(1 / (1 - rate)))
 
 
-@inlined
+@helper
 def keep(index: Any, key_low: Any, key_high: Any, threshold: Any) -> Any:
     """Whether element `index` is kept; everything is uint32. Numba widens every result, so every result is cut."""
     h = _mix(np.uint32(index ^ key_low))
@@ -47,7 +46,7 @@ def keep(index: Any, key_low: Any, key_high: Any, threshold: Any) -> Any:
     return np.uint32(h >> np.uint32(8)) >= threshold
 
 
-@inlined
+@helper
 def _mix(h: Any) -> Any:
     """MurmurHash3's 32-bit finaliser."""
     h = np.uint32(h ^ np.uint32(h >> np.uint32(16)))

@@ -24,7 +24,11 @@ def embedding_backward(dy: Array, cache: RowsCache) -> Array:
     return scatter_rows(dy, *cache)[0]
 
 
-gather_rows, gather_rows_backward = embedding, embedding_backward
+def gather_rows(x: Array, rows: Array) -> tuple[Array, RowsCache]:
+    return embedding(x, rows)
+
+
+gather_rows_backward = embedding_backward
 
 
 def scatter_rows(x: Array, rows: Array, num_rows: int) -> tuple[Array, RowsCache]:

@@ -46,6 +46,7 @@ class Arena:
     def _take(self, size: int) -> Array:
         with self._lock:
             self._collect()
+            before = self._peak
             self._in_use += size
             self._peak = max(self._peak, self._in_use)
             waiting = self._free.get(size)
@@ -58,8 +59,16 @@ class Arena:
                     self._held -= longest_unused
                 else:
                     del self._free[longest_unused]
+            try:
+                buffer = np.empty(size + _ALIGNMENT, np.uint8)
+            except MemoryError:
+                self._in_use -= size
+                self._peak = before
+                self._free.clear()  # for whoever asks next, for less
+                self._held = self._in_use
+                raise
             self._held += size
-            return np.empty(size + _ALIGNMENT, np.uint8)
+            return buffer
 
     def _collect(self) -> None:
         while self._returned:

@@ -16,7 +16,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,39 +33,68 @@ class _Blas:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._users = 0
+        self._holders: set[object] = set()
         self._outside = 1
         self._libraries: list[Any] | None = None
 
     def threads(self) -> int:
         """How many it has, or had before the pool held it."""
         with self._lock:
-            return self._outside if self._users else self._count()
+            return self._outside if self._holders else self._count()
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """One thread inside; several callers may be inside at once."""
-        with self._lock:
-            if self._users == 0:
-                self._outside = self._count()
-                self._set(1)
-            self._users += 1
+        """One thread inside; several callers may be inside at once.
+
+        Ctrl-C may come between any two of these lines, and in the last ones, too.
+        """
+        holder = object()
         try:
+            with self._lock:
+                if not self._holders:
+                    self._outside = self._count()
+                self._holders.add(holder)
+                self._set(1)
             yield
         finally:
-            with self._lock:
-                self._users -= 1
-                if self._users == 0:
-                    self._set(self._outside)
+            try:
+                self._release(holder)
+            except KeyboardInterrupt:
+                self._release(holder)
+                raise
+
+    def _release(self, holder: object) -> None:
+        with self._lock:
+            if self._holders == {holder}:
+                self._set(self._outside)
+            self._holders.discard(holder)
+
+    def is_held(self) -> bool:
+        """By another caller, most likely. Each then holds it for all of its work: many who turn BLAS's threads on and
+        off while others multiply are ten times slower than one after the other."""
+        return bool(self._holders)
+
+    def let_go(self) -> None:
+        """In a child of fork: whoever held it is not here."""
+        if self._holders:
+            self._set(self._outside)
 
     def _count(self) -> int:
         if self._libraries is None:
-            self._libraries = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+            self._libraries = _numpys_blas()
         return max((library.get_num_threads() or 1 for library in self._libraries), default=1)
 
     def _set(self, number: int) -> None:
         for library in self._libraries or ():
             library.set_num_threads(number)
+
+
+def _numpys_blas() -> list[Any]:
+    """The library that NumPy calls, or none; SciPy brings one of its own, with its own number of threads."""
+    libraries = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+    beside = str(Path(np.__file__).resolve().parent)  # of wheels: the library lies in numpy.libs there, or inside
+    libraries.sort(key=lambda library: (not library.filepath.startswith(beside), library.filepath))
+    return list(libraries[:1])
 
 
 class _Region:
@@ -105,7 +135,15 @@ class _Region:
             self._changed.notify_all()
 
     def join(self) -> None:
-        """Wait for the helpers. One that has not begun will find no task."""
+        """Wait for the helpers, after Ctrl-C too. One that has not begun will find no task."""
+        try:
+            self._wait()
+        except BaseException as error:
+            self.error = error  # the helpers stop at their next operator
+            while self._helpers:
+                time.sleep(1e-3)
+
+    def _wait(self) -> None:
         patience = time.perf_counter() + PATIENCE
         while (left := int(self._left[0])) >= 0 and self._helpers and time.perf_counter() < patience:
             waiting.changed(self._left, left, LOOKS)
@@ -130,8 +168,12 @@ class _Pool:
     def call(self, region: _Region, helpers: int) -> None:
         with self._lock:
             while self._threads < min(helpers, os.cpu_count() or 1):
+                try:
+                    threading.Thread(target=self._live, name=f"minibert-{self._threads + 1}", daemon=True).start()
+                except RuntimeError:  # the system gives no more, or Python is about to end
+                    break
                 self._threads += 1
-                threading.Thread(target=self._live, name=f"minibert-{self._threads}", daemon=True).start()
+            helpers = min(helpers, self._threads)  # of what nobody takes, nobody would let go
             self._calls.extend([region] * helpers)
             self._posted[0] += 1
             for _ in range(min(helpers, len(self._asleep))):
@@ -175,6 +217,7 @@ _inside = threading.local()  # .region in a thread that works on one
 def _reset() -> None:
     """A child of fork has none of its parent's threads."""
     global _blas, _pool
+    _blas.let_go()
     _blas, _pool = _Blas(), _Pool()
     _inside.region = None
 
@@ -201,15 +244,25 @@ def run(tasks: Iterable[Task]) -> None:
     region = _Region(tasks)
     threads = min(count(), len(region.waiting))
     if threads <= 1:
-        while region.waiting:
-            region.waiting.popleft()()
+        alone = getattr(_inside, "region", None) is not None or not _blas.is_held()
+        with nullcontext() if alone else _blas.held():
+            while region.waiting:
+                region.waiting.popleft()()
         return
     with _blas.held():
-        _pool.call(region, threads - 1)
-        region.work()
+        try:
+            _pool.call(region, threads - 1)
+            region.work()
+        except BaseException as error:
+            region.error = error
         region.join()
-    if region.error is not None:
+    if region.error is None:
+        return
+    try:
         raise region.error
+    finally:  # or its traceback would hold the region, and the region it, and both the tasks' arrays
+        region.waiting.clear()
+        region.error = None
 
 
 def number(work: float, least: float) -> int:
