@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -274,6 +275,17 @@ def test_a_child_of_fork_computes_the_same(model, two_threads):
 
 
 @forks
+def test_a_child_of_fork_has_threads_of_its_own(two_threads):
+    in_two_threads(lambda: None, lambda: None)
+
+    def child():
+        in_two_threads(lambda: None, lambda: None)  # or waits for ever
+        return 1
+
+    assert of_child(child) == 1
+
+
+@forks
 def test_a_fork_while_another_thread_holds_blas(two_threads):
     """Holds, and does not multiply: a fork in the midst of a product can stop OpenBLAS for good, NumPy alone too."""
     inside, done = threading.Event(), threading.Event()
@@ -358,6 +370,22 @@ def test_ctrl_c_is_prompt_and_the_next_call_works():
     assert len(out.split()) == 2
     assert max(map(float, out.split())) < 1
     assert status == -2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to itself")
+def test_ctrl_c_comes_out_when_the_others_have_stopped(two_threads):
+    stopped = []
+
+    def last():
+        time.sleep(0.2)  # the caller waits by now
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)
+        stopped.append(blas())
+
+    with pytest.raises(KeyboardInterrupt):
+        in_two_threads(*[only_in(True, last)] * 2)
+    assert stopped == [1]
+    assert blas() == 2
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to itself")

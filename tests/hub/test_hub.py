@@ -252,7 +252,9 @@ def test_names_on_the_hub(text):
         "bert_model.ckpt.data-00000-of-00001",
     ],
 )
-def test_what_is_no_name_on_the_hub_is_looked_for_on_disk_alone(hub, text):
+def test_what_is_no_name_on_the_hub_is_looked_for_on_disk_alone(hub, text, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")  # where ".." has nothing either
     assert not is_hub_name(text)
     with pytest.raises((NotFound, InputError)):
         locate(text)
