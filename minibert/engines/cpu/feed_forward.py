@@ -5,12 +5,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from ...ops.xp import Array
 from . import memory, threads
 from .activations import FUSED
-from .linear import ROWS, affine, weight_gradients
+from .linear import ROWS, affine, multiply, weight_gradients
 
 
 class FeedForwardCache(NamedTuple):
@@ -30,10 +28,9 @@ def feed_forward(
 
     def rows(start: int, stop: int) -> None:
         inner, a = u[start:stop], memory.empty((stop - start, u.shape[1]))
-        np.matmul(x[start:stop], weight1.T, out=inner)
+        multiply(x[start:stop], weight1.T, inner)
         act.bias(inner, bias1, a)
-        np.matmul(a, weight2.T, out=y[start:stop])
-        np.add(y[start:stop], bias2, out=y[start:stop])
+        multiply(a, weight2.T, y[start:stop], bias2)
 
     if len(x) >= threads.count() * ROWS:
         threads.split(len(x), ROWS, rows)  # nothing to wait for between the two products
@@ -53,10 +50,10 @@ def feed_forward_backward(dy: Array, cache: FeedForwardCache) -> tuple[Array, Ar
     dbias1, dbias2 = memory.empty(weight1.shape[:1]), memory.empty(weight2.shape[:1])
 
     def rows(start: int, stop: int) -> None:
-        np.matmul(dy[start:stop], weight2, out=du[start:stop])
+        multiply(dy[start:stop], weight2, du[start:stop])
         act.backward(du[start:stop], u[start:stop], du[start:stop])
         act.of(u[start:stop], a[start:stop])
-        np.matmul(du[start:stop], weight1, out=dx[start:stop])
+        multiply(du[start:stop], weight1, dx[start:stop])
 
     threads.split(len(x), ROWS, rows)
     threads.run([*weight_gradients(dy, a, dweight2, dbias2), *weight_gradients(du, x, dweight1, dbias1)])

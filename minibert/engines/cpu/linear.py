@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...ops.xp import Array
-from . import memory, packed, skinny, threads
+from . import amx, memory, packed, skinny, threads
 
 LEAST = 1e6
 """Multiplications that pay for a thread: some 20 µs of work."""
@@ -53,9 +53,7 @@ def affine(x: Array, weight: Array, bias: Array, y: Array) -> Iterator[threads.T
         if few:
             skinny.multiply(x, weight[columns], bias[columns], y[:, columns])
         else:
-            out = y[rows, columns]
-            np.matmul(x[rows], weight[columns].T, out=out)
-            np.add(out, bias[columns], out=out)
+            multiply(x[rows], weight[columns].T, y[rows, columns], bias[columns])
 
     for rows, columns in parts(y, x.shape[1]):
         yield functools.partial(part, rows, columns)
@@ -64,7 +62,17 @@ def affine(x: Array, weight: Array, bias: Array, y: Array) -> Iterator[threads.T
 def product(a: Array, b: Array, out: Array) -> Iterator[threads.Task]:
     """Tasks that together compute out = a b."""
     for rows, columns in parts(out, a.shape[1]):
-        yield functools.partial(np.matmul, a[rows], b[:, columns], out=out[rows, columns])
+        yield functools.partial(multiply, a[rows], b[:, columns], out[rows, columns])
+
+
+def multiply(a: Array, b: Array, out: Array, bias: Array | None = None) -> None:
+    """out = a b + bias, all of it in the calling thread."""
+    if amx.pays(*out.shape, a.shape[1]):
+        amx.product(a, b, out, bias)
+        return
+    np.matmul(a, b, out=out)
+    if bias is not None:
+        np.add(out, bias, out=out)
 
 
 def parts(out: Array, depth: int) -> Iterator[tuple[slice, slice]]:
@@ -83,7 +91,7 @@ def weight_gradients(dy: Array, x: Array, dweight: Array, dbias: Array) -> Itera
     computed, so one thread or many give the same sums."""
 
     def part(outputs: slice) -> None:
-        np.matmul(dy[:, outputs].T, x, out=dweight[outputs])
+        multiply(dy[:, outputs].T, x, dweight[outputs])
         np.sum(dy[:, outputs], axis=0, out=dbias[outputs])
 
     for outputs in threads.ranges(len(dbias), threads.number(dweight.size * len(dy), LEAST)):

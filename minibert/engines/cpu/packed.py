@@ -22,7 +22,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from ...ops.xp import Array
-from . import memory, threads
+from . import amx, memory, threads
 from .compile import kernel
 
 MOST = 128
@@ -41,7 +41,8 @@ _packed: dict[tuple[int, tuple[int, ...]], Array] = {}
 
 def fits(x: Array, weight: Array) -> bool:
     """Few rows, and weights that nobody can write."""
-    return 0 < len(x) <= MOST and not weight.flags.writeable and not _owner(weight).flags.writeable
+    most = min(MOST, amx.LEAST_ROWS - 1) if amx.available() else MOST
+    return 0 < len(x) <= most and not weight.flags.writeable and not _owner(weight).flags.writeable
 
 
 def panels(weight: Array) -> Array:

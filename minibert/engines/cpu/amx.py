@@ -1,0 +1,207 @@
+"""Products on AMX, the matrix unit of newer Intel processors: float32 in and out, and as exact as float32 gets.
+
+The unit multiplies bfloat16, sixteen times as fast as the vector units multiply float32. A float32 is the sum of three
+of these, and six of their products make one of ours: `tiles` has the arithmetic. Sums are of 32 products each, added up
+at the end, and lose less to rounding than one long sum.
+
+The left factor is split first, ROWS × STEPS·32 of it, then the right one, COLUMNS at a time. A number of the result is computed in the same way wherever it lies and whichever thread does it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from typing import Any
+
+import numpy as np
+from numba.core.registry import cpu_target
+
+from ...ops.xp import Array
+from . import memory
+from .compile import helper, kernel
+from .tiles import (
+    BLOCK,
+    DEPTH,
+    PACKED,
+    TILE,
+    add_numbers,
+    add_vectors,
+    clear_block,
+    configure,
+    copy_number,
+    multiply_block,
+    release,
+    split,
+    store_block,
+    transpose,
+)
+
+ROWS, COLUMNS, STEPS = 256, 64, 12
+"""Of the left factor, of the right one, and DEPTH of either: what is split at a time, and stays in the second cache."""
+
+LEAST_ROWS = 33
+"""Rows from which this beats a kernel of vectors."""
+
+Matrix = tuple[int, int, int]
+"""Address, and the distances in bytes from row to row and from column to column, one of which is 4."""
+
+_SMALL = BLOCK * BLOCK * 4
+"""Bytes of a block of float32."""
+
+
+@functools.cache
+def available() -> bool:
+    """Whether the processor has it, Numba compiles for it, and the system lets this process use it."""
+    features = cpu_target.target_context.codegen()._tm_features.split(",")  # type: ignore[no-untyped-call]
+    if sys.platform != "linux" or not {"+amx-tile", "+amx-bf16", "+avx512f", "+avx512bw"} <= set(features):
+        return False
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    return bool(ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0)
+
+
+def _constants() -> Array:
+    """What LDTILECFG reads: all eight tiles have 16 rows of 64 bytes. And a zero behind it."""
+    constants = np.zeros(128, np.uint8)
+    constants[0] = 1
+    constants[16:32].view(np.uint16)[:] = 64
+    constants[48:56] = TILE
+    return constants
+
+
+_CONSTANTS, _ZERO = _constants(), 64
+
+
+@helper
+def _by_rows(
+    matrix: Matrix, exist: tuple[int, int], height: int, width: int, zero: int, scratch: int
+) -> tuple[int, int]:
+    """(address, distance of rows) of height × width numbers, zero where they do not exist: where they lie, if they lie
+    by rows, and otherwise in scratch."""
+    source, row, column = matrix
+    if exist[0] < height or exist[1] < width:
+        for i in range(height):
+            for j in range(width):
+                there = i < exist[0] and j < exist[1]
+                copy_number(source + i * row + j * column if there else zero, scratch + 4 * (i * width + j))
+    elif column == 4:
+        return source, row
+    else:
+        for i in range(0, height, TILE):
+            for j in range(0, width, TILE):
+                transpose(source + i * row + j * column, column, scratch + 4 * (i * width + j), 4 * width)
+    return scratch, 4 * width
+
+
+@helper
+def _split_left(a: Matrix, rows: int, depth: int, zero: int, scratch: int, packed: int) -> None:
+    """Block after block of rows, each for all of the depth."""
+    address, row, column = a
+    for i in range(0, rows, BLOCK):
+        for k in range(0, depth, DEPTH):
+            for n in range(0, BLOCK, TILE):
+                matrix = address + (i + n) * row + k * column, row, column
+                source, step = _by_rows(matrix, (rows - i - n, depth - k), TILE, DEPTH, zero, scratch)
+                for r in range(TILE):
+                    split(source + r * step, source + r * step + 64, packed + 64 * (n + r))
+            packed += PACKED
+
+
+@helper
+def _split_right(b: Matrix, depth: int, columns: int, zero: int, scratch: int, packed: int) -> None:
+    """Block after block of columns, each for all of the depth."""
+    address, row, column = b
+    steps = (depth + DEPTH - 1) // DEPTH
+    for k in range(0, depth, DEPTH):
+        for n in range(0, columns, TILE):
+            matrix = address + k * row + n * column, row, column
+            source, step = _by_rows(matrix, (depth - k, columns - n), DEPTH, TILE, zero, scratch)
+            target = packed + (n // BLOCK * steps + k // DEPTH) * PACKED + n % BLOCK * 64
+            for r in range(TILE):
+                split(source + r * step, source + (r + TILE) * step, target + 64 * r)
+
+
+@helper
+def _multiply_block(left: int, right: int, steps: int, block: int) -> None:
+    clear_block()
+    for k in range(steps):
+        multiply_block(left + k * PACKED, right + k * PACKED)
+    store_block(block)
+
+
+@helper
+def _add_block(block: int, source: int, step: int, target: int, target_step: int, rows: int, columns: int) -> None:
+    """target = source + block; rows of the source are `step` bytes apart."""
+    if rows == BLOCK and columns == BLOCK:
+        for r in range(BLOCK):
+            for half in range(0, 4 * BLOCK, 4 * TILE):
+                offset = r * 4 * BLOCK + half
+                add_vectors(block + offset, source + r * step + half, target + r * target_step + half)
+    else:
+        for r in range(rows):
+            for n in range(0, 4 * columns, 4):
+                add_numbers(block + r * 4 * BLOCK + n, source + r * step + n, target + r * target_step + n)
+
+
+@kernel
+def multiply(
+    a: Matrix, b: Matrix, c: Matrix, shape: tuple[int, int, int], bias: int, scratch: int, constants: int
+) -> None:
+    """c = a b + bias, or c += a b with bias 0; c by rows. shape: rows and columns of c, depth. scratch: `_workspace`."""
+    rows, columns, depth = shape
+    zero, block, right = constants + _ZERO, scratch, scratch + 2 * _SMALL
+    left = right + COLUMNS // BLOCK * STEPS * PACKED
+    configure(constants)
+    for top in range(0, rows, ROWS):
+        height = min(ROWS, rows - top)
+        for first in range(0, depth, STEPS * DEPTH):
+            deep = min(STEPS * DEPTH, depth - first)
+            steps = (deep + DEPTH - 1) // DEPTH
+            from_a = a[0] + top * a[1] + first * a[2], a[1], a[2]
+            _split_left(from_a, height, deep, zero, scratch + _SMALL, left)
+            for some in range(0, columns, COLUMNS):
+                wide = min(COLUMNS, columns - some)
+                from_b = b[0] + first * b[1] + some * b[2], b[1], b[2]
+                _split_right(from_b, deep, wide, zero, scratch + _SMALL, right)
+                for n in range(0, wide, BLOCK):
+                    for i in range(0, height, BLOCK):
+                        packed = left + i // BLOCK * steps * PACKED, right + n // BLOCK * steps * PACKED
+                        _multiply_block(packed[0], packed[1], steps, block)
+                        high, width = min(BLOCK, height - i), min(BLOCK, wide - n)
+                        target = c[0] + (top + i) * c[1] + 4 * (some + n)
+                        if first == 0 and bias != 0:
+                            _add_block(block, bias + 4 * (some + n), 0, target, c[1], high, width)
+                        else:
+                            _add_block(block, target, c[1], target, c[1], high, width)
+    release()
+
+
+def pays(rows: int, columns: int, depth: int) -> bool:
+    """Whether a product is better done here than by BLAS."""
+    return rows >= LEAST_ROWS and columns >= BLOCK and depth >= 2 * DEPTH and available()
+
+
+def product(a: Array, b: Array, out: Array, bias: Array | None = None, add: bool = False) -> None:
+    """out = a b + bias, or out += a b.    a (M, K), b (K, N), views by rows or by columns; out (M, N) by rows."""
+    a, b = (x if x.itemsize in x.strides else np.ascontiguousarray(x) for x in (a, b))
+    rows, depth = a.shape
+    columns = b.shape[1]
+    start = np.zeros(columns, np.float32) if bias is None else np.ascontiguousarray(bias)
+    scratch = memory.empty((_workspace(rows, depth),), np.uint8)
+    multiply(
+        *(_matrix(x) for x in (a, b, out)),
+        (rows, columns, depth),
+        0 if add else start.ctypes.data,
+        scratch.ctypes.data,
+        _CONSTANTS.ctypes.data,
+    )
+
+
+def _matrix(x: Array) -> Matrix:
+    return x.ctypes.data, x.strides[0], x.strides[1]
+
+
+def _workspace(rows: int, depth: int) -> int:
+    """Bytes: a block of the result, one of a factor, and what is split."""
+    steps = min(STEPS, -(-depth // DEPTH))
+    return 2 * _SMALL + PACKED * (STEPS * COLUMNS // BLOCK + steps * -(-min(rows, ROWS) // BLOCK))
