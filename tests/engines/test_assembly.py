@@ -29,7 +29,10 @@ MASK = numba.typeof(mask(0.1, 7))
 
 MASK_PARTS = {"key_low": UINT, "key_high": UINT, "threshold": UINT, "scale": F}
 
+THREE = numba.types.UniTuple(INT, 3)
+
 TYPES = {
+    "amx": {"a": THREE, "b": THREE, "c": THREE, "shape": THREE, "bias": INT, "scratch": INT, "constants": INT},
     "activations": {"u": F2, "bias": F1, "out": F2, "dy": F2, "du": F2, "dbias": F1},
     "attention_kernels": MASK_PARTS
     | {"blas": INT, "first": INT, "last": INT, "start": INT, "causal": BOOL, "factor": F, "mask": MASK}

@@ -4,7 +4,8 @@ The unit multiplies bfloat16, sixteen times as fast as the vector units multiply
 of these, and six of their products make one of ours: `tiles` has the arithmetic. Sums are of 32 products each, added up
 at the end, and lose less to rounding than one long sum.
 
-The left factor is split first, ROWS × STEPS·32 of it, then the right one, COLUMNS at a time. A number of the result is computed in the same way wherever it lies and whichever thread does it.
+The left factor is split first, ROWS × STEPS·32 of it, then the right one, 32 columns at a time. A number of the result
+is computed in the same way wherever it lies and whichever thread does it.
 """
 
 from __future__ import annotations
@@ -37,11 +38,14 @@ from .tiles import (
     transpose,
 )
 
-ROWS, COLUMNS, STEPS = 256, 64, 12
-"""Of the left factor, of the right one, and DEPTH of either: what is split at a time, and stays in the second cache."""
+ROWS, STEPS = 256, 12
+"""Of the left factor, and of either by DEPTH: what is split at a time, and stays in the second cache."""
 
-LEAST_ROWS = 33
-"""Rows from which this beats a kernel of vectors."""
+EARLY = 1
+"""The step after which a finished block is added: the matrix unit then has work, and what it stored is in the cache."""
+
+LEAST_ROWS = 56
+"""Rows beyond which this beats kernels of vectors: with fewer, splitting the other factor takes most of the time."""
 
 Matrix = tuple[int, int, int]
 """Address, and the distances in bytes from row to row and from column to column, one of which is 4."""
@@ -108,25 +112,15 @@ def _split_left(a: Matrix, rows: int, depth: int, zero: int, scratch: int, packe
 
 
 @helper
-def _split_right(b: Matrix, depth: int, columns: int, zero: int, scratch: int, packed: int) -> None:
-    """Block after block of columns, each for all of the depth."""
+def _split_right(b: Matrix, depth: int, columns: int, tile: int, zero: int, scratch: int, packed: int) -> None:
+    """One of the tiles of a block of columns; two for each step of the depth."""
     address, row, column = b
-    steps = (depth + DEPTH - 1) // DEPTH
-    for k in range(0, depth, DEPTH):
-        for n in range(0, columns, TILE):
-            matrix = address + k * row + n * column, row, column
-            source, step = _by_rows(matrix, (depth - k, columns - n), DEPTH, TILE, zero, scratch)
-            target = packed + (n // BLOCK * steps + k // DEPTH) * PACKED + n % BLOCK * 64
-            for r in range(TILE):
-                split(source + r * step, source + (r + TILE) * step, target + 64 * r)
-
-
-@helper
-def _multiply_block(left: int, right: int, steps: int, block: int) -> None:
-    clear_block()
-    for k in range(steps):
-        multiply_block(left + k * PACKED, right + k * PACKED)
-    store_block(block)
+    n, k = tile % 2 * TILE, tile // 2 * DEPTH
+    matrix = address + k * row + n * column, row, column
+    source, step = _by_rows(matrix, (depth - k, columns - n), DEPTH, TILE, zero, scratch)
+    target = packed + tile // 2 * PACKED + n * 64
+    for r in range(TILE):
+        split(source + r * step, source + (r + TILE) * step, target + 64 * r)
 
 
 @helper
@@ -147,38 +141,55 @@ def _add_block(block: int, source: int, step: int, target: int, target_step: int
 def multiply(
     a: Matrix, b: Matrix, c: Matrix, shape: tuple[int, int, int], bias: int, scratch: int, constants: int
 ) -> None:
-    """c = a b + bias, or c += a b with bias 0; c by rows. shape: rows and columns of c, depth. scratch: `_workspace`."""
+    """c = a b + bias, or c += a b with bias 0; c by rows. shape: rows and columns of c, depth. scratch: `_workspace`.
+
+    The matrix unit works on its own. While it does, the vector units split what it multiplies next, and add to c what
+    it computed last.
+    """
     rows, columns, depth = shape
-    zero, block, right = constants + _ZERO, scratch, scratch + 2 * _SMALL
-    left = right + COLUMNS // BLOCK * STEPS * PACKED
+    zero, spare, block, other = constants + _ZERO, scratch, scratch + _SMALL, scratch + 2 * _SMALL
+    right, next_right = scratch + 3 * _SMALL, scratch + 3 * _SMALL + STEPS * PACKED
+    left = next_right + STEPS * PACKED
+    source = step = target = high = width = 0  # what `other` is to be added to, and where
     configure(constants)
     for top in range(0, rows, ROWS):
         height = min(ROWS, rows - top)
         for first in range(0, depth, STEPS * DEPTH):
             deep = min(STEPS * DEPTH, depth - first)
             steps = (deep + DEPTH - 1) // DEPTH
-            from_a = a[0] + top * a[1] + first * a[2], a[1], a[2]
-            _split_left(from_a, height, deep, zero, scratch + _SMALL, left)
-            for some in range(0, columns, COLUMNS):
-                wide = min(COLUMNS, columns - some)
-                from_b = b[0] + first * b[1] + some * b[2], b[1], b[2]
-                _split_right(from_b, deep, wide, zero, scratch + _SMALL, right)
-                for n in range(0, wide, BLOCK):
-                    for i in range(0, height, BLOCK):
-                        packed = left + i // BLOCK * steps * PACKED, right + n // BLOCK * steps * PACKED
-                        _multiply_block(packed[0], packed[1], steps, block)
-                        high, width = min(BLOCK, height - i), min(BLOCK, wide - n)
-                        target = c[0] + (top + i) * c[1] + 4 * (some + n)
-                        if first == 0 and bias != 0:
-                            _add_block(block, bias + 4 * (some + n), 0, target, c[1], high, width)
-                        else:
-                            _add_block(block, target, c[1], target, c[1], high, width)
+            _split_left((a[0] + top * a[1] + first * a[2], a[1], a[2]), height, deep, zero, spare, left)
+            for n in range(-BLOCK, columns, BLOCK):
+                ahead = columns - n - BLOCK
+                b_ahead = b[0] + first * b[1] + (n + BLOCK) * b[2], b[1], b[2]
+                tile, tiles = 0, 2 * steps if ahead > 0 else 0
+                if n < 0:
+                    for tile in range(tiles):
+                        _split_right(b_ahead, deep, ahead, tile, zero, spare, right)
+                    continue
+                done, all = 0, (height + BLOCK - 1) // BLOCK * steps
+                for i in range(0, height, BLOCK):
+                    clear_block()
+                    for k in range(steps):
+                        multiply_block(left + (i // BLOCK * steps + k) * PACKED, right + k * PACKED)
+                        if k == min(EARLY, steps - 1):
+                            _add_block(other, source, step, target, c[1], high, width)
+                        done += 1
+                        while tile * all < done * tiles:
+                            _split_right(b_ahead, deep, ahead, tile, zero, spare, next_right)
+                            tile += 1
+                    store_block(block)
+                    block, other = other, block
+                    high, width = min(BLOCK, height - i), min(BLOCK, columns - n)
+                    target = c[0] + (top + i) * c[1] + 4 * n
+                    source, step = (bias + 4 * n, 0) if first == 0 and bias != 0 else (target, c[1])
+                right, next_right = next_right, right
+    _add_block(other, source, step, target, c[1], high, width)
     release()
 
 
 def pays(rows: int, columns: int, depth: int) -> bool:
     """Whether a product is better done here than by BLAS."""
-    return rows >= LEAST_ROWS and columns >= BLOCK and depth >= 2 * DEPTH and available()
+    return rows > LEAST_ROWS and columns >= BLOCK and depth >= 2 * DEPTH and available()
 
 
 def product(a: Array, b: Array, out: Array, bias: Array | None = None, add: bool = False) -> None:
@@ -204,4 +215,4 @@ def _matrix(x: Array) -> Matrix:
 def _workspace(rows: int, depth: int) -> int:
     """Bytes: a block of the result, one of a factor, and what is split."""
     steps = min(STEPS, -(-depth // DEPTH))
-    return 2 * _SMALL + PACKED * (STEPS * COLUMNS // BLOCK + steps * -(-min(rows, ROWS) // BLOCK))
+    return 3 * _SMALL + PACKED * (2 * STEPS + steps * -(-min(rows, ROWS) // BLOCK))

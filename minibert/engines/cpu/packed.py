@@ -26,7 +26,8 @@ from . import amx, memory, threads
 from .compile import kernel
 
 MOST = 128
-"""Rows up to which this beats OpenBLAS: by two at 16 rows, by a tenth at 128."""
+"""Rows up to which this beats OpenBLAS: by two at 16 rows, by a tenth at 128. Where there is AMX, that is for more
+than LEAST_ROWS of them."""
 
 _FEATURES = llvm.get_host_cpu_features()
 LANES = 16 if _FEATURES.get("avx512f") else 8
@@ -41,7 +42,7 @@ _packed: dict[tuple[int, tuple[int, ...]], Array] = {}
 
 def fits(x: Array, weight: Array) -> bool:
     """Few rows, and weights that nobody can write."""
-    most = min(MOST, amx.LEAST_ROWS - 1) if amx.available() else MOST
+    most = min(MOST, amx.LEAST_ROWS) if amx.available() else MOST
     return 0 < len(x) <= most and not weight.flags.writeable and not _owner(weight).flags.writeable
 
 
