@@ -54,7 +54,7 @@ MUTANTS = (
     Mutant("feed-forward: derivative of the activation missing", "feed_forward_backward",
            "du = act_backward(da, cache.activated)", "du = da", 2),
     Mutant("feed-forward: bias of the wrong layer", "feed_forward_backward",
-           "return dx, dweight1, dbias1,", "return dx, dweight1, 0 * dbias1 + dbias2.sum(),", 2),
+           "added(totals, dweight1, dbias1,", "added(totals, dweight1, 0 * dbias1 + dbias2.sum(),", 2),
     Mutant("residual branch dropped", "add_layer_norm_backward", ", dsum, dgamma", ", 0 * dsum, dgamma", 2),
     Mutant("attention: P not transposed for dV", "attention_backward",
            "dropped.swapaxes(-1, -2) @ do", "dropped @ do", 2),

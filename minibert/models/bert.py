@@ -71,10 +71,9 @@ def embeddings_backward(ops: Any, g: Scope, c: Scope, dx: Array) -> Array:
     dx = ops.dropout_backward(dx, c["dropout"])
     dx, *dparams = ops.layer_norm_backward(dx, c["LayerNorm"])
     g.add("LayerNorm", *dparams)
-    g.add("position_embeddings", ops.embedding_backward(dx, c["position_embeddings"]))
-    g.add("token_type_embeddings", ops.embedding_backward(dx, c["token_type_embeddings"]))
-    if c["word_embeddings"] is not None:
-        g.add("word_embeddings", ops.embedding_backward(dx, c["word_embeddings"]))
+    for name in "position_embeddings", "token_type_embeddings", "word_embeddings":
+        if c[name] is not None:
+            ops.embedding_backward(dx, c[name], g[f"{name}.weight"])
     return dx
 
 
@@ -91,8 +90,7 @@ def layer_backward(ops: Any, g: Scope, c: Scope, dy: Array) -> Array:
     """From the second sublayer to the first. dy (N, H) -> dx (N, H)"""
     dcontext, dx = _after_attention_backward(ops, g, c, dy)
     dqkv = ops.attention_backward(dcontext, c["attention.self"])
-    dx_attention, *dparams = ops.linear_backward(dqkv, c["attention.self.qkv"])
-    g.add("attention.self.qkv", *dparams)
+    dx_attention, *_ = ops.linear_backward(dqkv, c["attention.self.qkv"], g("attention.self.qkv"))
     return dx + dx_attention
 
 
@@ -116,12 +114,9 @@ def layer_at_backward(ops: Any, g: Scope, c: Scope, dy: Array) -> Array:
     """dy (M, H) -> dx (N, H): as a source of keys and values every token has a gradient, as a query only the asked."""
     dcontext, dx = _after_attention_backward(ops, g, c, dy)
     dq, dkv = ops.cross_attention_backward(dcontext, c["attention.self"])
-    dx_query, *dparams = ops.linear_backward(dq, c["attention.self.query"])
-    g.add("attention.self.query", *dparams)
-    dx_key_value, dweight, dbias = ops.linear_backward(dkv, c["attention.self.key_value"])
-    hidden = dq.shape[1]
-    g.add("attention.self.key", dweight[:hidden], dbias[:hidden])
-    g.add("attention.self.value", dweight[hidden:], dbias[hidden:])
+    dx_query, *_ = ops.linear_backward(dq, c["attention.self.query"], g("attention.self.query"))
+    dkey_value = [dqkv[dq.shape[1] :] for dqkv in g("attention.self.qkv")]
+    dx_key_value, *_ = ops.linear_backward(dkv, c["attention.self.key_value"], dkey_value)
     return ops.gather_rows_backward(dx + dx_query, c["asked"]) + dx_key_value
 
 
@@ -148,15 +143,13 @@ def _after_attention_backward(ops: Any, g: Scope, c: Scope, dy: Array) -> tuple[
     """-> dcontext, and the part of dx that came past the attention"""
     df, dh, *dparams = ops.add_layer_norm_backward(dy, c["output.LayerNorm"])
     g.add("output.LayerNorm", *dparams)
-    dh_ffn, *dparams = ops.feed_forward_backward(df, c["feed_forward"])
-    g.add("intermediate.dense", *dparams[:2])
-    g.add("output.dense", *dparams[2:])
+    dlayers = *g("intermediate.dense"), *g("output.dense")
+    dh_ffn, *_ = ops.feed_forward_backward(df, c["feed_forward"], dlayers)
 
     dh = dh + dh_ffn  # a fork forward is a sum backward
     da, dx, *dparams = ops.add_layer_norm_backward(dh, c["attention.output.LayerNorm"])
     g.add("attention.output.LayerNorm", *dparams)
-    dcontext, *dparams = ops.linear_backward(da, c["attention.output.dense"])
-    g.add("attention.output.dense", *dparams)
+    dcontext, *_ = ops.linear_backward(da, c["attention.output.dense"], g("attention.output.dense"))
     return dcontext, dx
 
 
@@ -171,8 +164,7 @@ def pooler(ops: Any, p: Scope, c: Scope, x: Array, batch: Batch) -> Array:
 def pooler_backward(ops: Any, g: Scope, c: Scope, dpooled: Array) -> Array:
     """Only first tokens get a gradient. dpooled (B', H) -> dx (N, H)"""
     dpooled = ops.tanh_backward(dpooled, c["activation"])
-    dfirst, *dparams = ops.linear_backward(dpooled, c["dense"])
-    g.add("dense", *dparams)
+    dfirst, *_ = ops.linear_backward(dpooled, c["dense"], g("dense"))
     return ops.gather_rows_backward(dfirst, c["first"])
 
 

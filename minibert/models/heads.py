@@ -38,15 +38,13 @@ def masked_lm(ops: Any, p: Scope, c: Scope, x: Array, rows: Array, config: BertC
 
 def masked_lm_backward(ops: Any, g: Scope, c: Scope, dlogits: Array, config: BertConfig) -> Array:
     """Common mistake: forgetting that the tied decoder gives the word embeddings a second gradient."""
-    dt, dweight, dbias = ops.linear_backward(dlogits, c["cls.predictions.decoder"])
-    weight, bias = decoder_names(config)
-    g.accumulate(weight, dweight)
-    g.accumulate(bias, dbias)
+    totals = [g[name] for name in decoder_names(config)]
+    dt, *_ = ops.linear_backward(dlogits, c["cls.predictions.decoder"], totals)
     dt, *dparams = ops.layer_norm_backward(dt, c["cls.predictions.transform.LayerNorm"])
     g.add("cls.predictions.transform.LayerNorm", *dparams)
     dt = getattr(ops, f"{config.activation}_backward")(dt, c["cls.predictions.transform"])
-    dx, *dparams = ops.linear_backward(dt, c["cls.predictions.transform.dense"])
-    g.add("cls.predictions.transform.dense", *dparams)
+    dense = "cls.predictions.transform.dense"
+    dx, *_ = ops.linear_backward(dt, c[dense], g(dense))
     return ops.gather_rows_backward(dx, c["cls.predictions.rows"])
 
 
@@ -69,8 +67,7 @@ def classifier(ops: Any, p: Scope, c: Scope, x: Array, name: str, drop: tuple[fl
 
 def classifier_backward(ops: Any, g: Scope, c: Scope, dlogits: Array, name: str) -> Array:
     """dlogits (M, C) -> dx (M, H)"""
-    dx, *dparams = ops.linear_backward(dlogits, c[name])
-    g.add(name, *dparams)
+    dx, *_ = ops.linear_backward(dlogits, c[name], g(name))
     return ops.dropout_backward(dx, c[f"{name}.dropout"])
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..ops.xp import Array
+from ..ops.xp import Array, added
 
 
 class Param(NamedTuple):
@@ -167,17 +167,10 @@ class Scope:
         """The (weight, bias) pair of a module."""
         return self[f"{name}.weight"], self[f"{name}.bias"]
 
-    def add(self, name: str, dweight: Array, dbias: Array | None = None) -> None:
-        """Add gradients to a module's weight and bias. The one place where gradients accumulate: a tensor that is used
-        twice, as the word embeddings are when the decoder is tied to them, gets both contributions."""
-        self.accumulate(f"{name}.weight", dweight)
-        if dbias is not None:
-            self.accumulate(f"{name}.bias", dbias)
-
-    def accumulate(self, name: str, gradient: Array) -> None:
-        """total += gradient, for a tensor by its own name."""
-        total = self[name]
-        total += gradient
+    def add(self, name: str, dweight: Array, dbias: Array) -> None:
+        """Add gradients to those of a module's weight and bias. Large ones are added where they are computed, by
+        operators that are given their totals."""
+        added(self(name), dweight, dbias)
 
 
 class Keep(MutableMapping[str, Any]):

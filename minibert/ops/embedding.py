@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .xp import Array, namespace
+from .xp import Array, added, namespace
 
 
 class EmbeddingCache(NamedTuple):
@@ -29,14 +29,14 @@ def embedding(table: Array, ids: Array) -> tuple[Array, EmbeddingCache]:
     return table[ids], EmbeddingCache(ids, table.shape[0])
 
 
-def embedding_backward(dy: Array, cache: EmbeddingCache) -> Array:
+def embedding_backward(dy: Array, cache: EmbeddingCache, total: Array | None = None) -> Array:
     """dE[v] = Σ of dyₙ over all n with idₙ = v
 
-    dy (N, H) -> dtable (V, H)
+    dy (N, H) -> dtable (V, H); a given total is added to
     Common mistake: `dtable[ids] += dy` keeps one of several rows with the same id; the sum needs `add.at`.
     """
     dtable, _ = scatter_rows(dy, *cache)
-    return dtable
+    return dtable if total is None else added([total], dtable)[0]
 
 
 class RowsCache(NamedTuple):

@@ -9,12 +9,13 @@ it follows from u = x W₁ᵀ + b₁, which backward needs in any case.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .activations import relu, relu_backward, silu, silu_backward, tanh, tanh_backward
 from .gelu import gelu, gelu_backward, gelu_new, gelu_new_backward
 from .linear import LinearCache, linear, linear_backward
-from .xp import Array
+from .xp import Array, added
 
 _ACTIVATIONS: dict[str, tuple[Any, Any]] = {
     "gelu": (gelu, gelu_backward),
@@ -47,13 +48,16 @@ def feed_forward(
     return y, FeedForwardCache(inner, activation, activated, outer)
 
 
-def feed_forward_backward(dy: Array, cache: FeedForwardCache) -> tuple[Array, Array, Array, Array, Array]:
+def feed_forward_backward(
+    dy: Array, cache: FeedForwardCache, totals: Sequence[Array] | None = None
+) -> tuple[Array, Array, Array, Array, Array]:
     """da = dy W₂    du = da·act'(u)    dx = du W₁        and for either layer dW = (its dy)ᵀ (its x), db = Σₙ (its dy)
 
-    dy (N, H) -> dx (N, H), dweight1 (I, H), dbias1 (I,), dweight2 (H, I), dbias2 (H,)
+    dy (N, H) -> dx (N, H), dweight1 (I, H), dbias1 (I,), dweight2 (H, I), dbias2 (H,); given totals of these four
+    are added to
     """
     _, act_backward = _ACTIVATIONS[cache.activation]
     da, dweight2, dbias2 = linear_backward(dy, cache.outer)
     du = act_backward(da, cache.activated)
     dx, dweight1, dbias1 = linear_backward(du, cache.inner)
-    return dx, dweight1, dbias1, dweight2, dbias2
+    return dx, *added(totals, dweight1, dbias1, dweight2, dbias2)

@@ -11,9 +11,10 @@ over the indices that the variable does not have.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from .xp import Array, namespace
+from .xp import Array, added, namespace
 
 
 class LinearCache(NamedTuple):
@@ -31,11 +32,12 @@ def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, LinearCache]:
     return y, LinearCache(x, weight)
 
 
-def linear_backward(dy: Array, cache: LinearCache) -> tuple[Array, Array, Array]:
+def linear_backward(dy: Array, cache: LinearCache, totals: Sequence[Array] | None = None) -> tuple[Array, Array, Array]:
     """dx = dy W    dW = dyᵀ x    db = Σₙ dy
 
-    dy (N, out) -> dx (N, in), dweight (out, in), dbias (out,)
+    dy (N, out) -> dx (N, in), dweight (out, in), dbias (out,); given totals (dweight, dbias) are added to
     Common mistake: dW = xᵀ dy, which is the gradient of the transposed weight.
     """
     x, weight = cache
-    return dy @ weight, dy.T @ x, dy.sum(axis=0)
+    dweight, dbias = added(totals, dy.T @ x, dy.sum(axis=0))
+    return dy @ weight, dweight, dbias

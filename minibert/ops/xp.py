@@ -11,6 +11,7 @@ is analytic. Hence three rules, kept everywhere in this package:
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +31,18 @@ def namespace(*arrays: Array) -> ModuleType:
     raise TypeError(
         "expected arrays of one library, all numpy or all cupy; got " + ", ".join(_describe(a) for a in arrays)
     )
+
+
+def added(totals: Sequence[Array] | None, *gradients: Array) -> Sequence[Array]:
+    """The gradients of parameters; or the totals, where there are some, after the gradients were added to them.
+
+    A tensor that is used twice, as the word embeddings are when the decoder is tied to them, gets both contributions.
+    """
+    if totals is None:
+        return gradients
+    for total, gradient in zip(totals, gradients, strict=True):
+        total += gradient
+    return totals
 
 
 def _describe(a: Array) -> str:

@@ -49,20 +49,13 @@ def test_fused(name, rows, width, scale, seed):
     np.testing.assert_array_equal(kept, before)
     near(out, y)
 
-    alone = u.copy()
-    kernels.bias_in_place(alone, bias)
-    near(alone, y)
-
     again = np.empty_like(u)
     kernels.of(before, again)
     near(again, y)
 
-    slope, dbias = dy.copy(), bias.copy()
-    kernels.backward_in_place(slope, before, dbias)
+    slope = np.empty_like(dy)
+    kernels.backward(dy, before, slope)
     near(slope, du)
-    np.testing.assert_allclose(
-        dbias, bias + du.sum(0), rtol=ACTIVATION, atol=ACTIVATION * (scale + np.abs(du).sum(0).max())
-    )
 
 
 @names
@@ -111,14 +104,6 @@ def test_the_largest_numbers(name):
     found, cache = getattr(engine, name)(x)
     near(found, y)
     near(getattr(engine, f"{name}_backward")(np.ones_like(x), cache)[2:], dx[2:])
-
-
-def test_a_bias_gradient_over_many_rows_loses_nothing():
-    # one running sum in float32 would be off by some 1e-4 relative: 0.7 is no float32, and every addition rounds alike
-    rows = 100_000
-    du, dbias = np.full((rows, 8), np.float32(0.7)), np.zeros(8, np.float32)
-    FUSED["relu"].backward_in_place(du, np.ones_like(du), dbias)
-    np.testing.assert_allclose(dbias, rows * np.float64(np.float32(0.7)), rtol=1e-5)
 
 
 def test_kernels_are_found_on_the_disk_by_the_next_process(tmp_path):

@@ -1,7 +1,8 @@
-"""Products of every height: by rows, by columns, by BLAS and by the two kernels for few rows."""
+"""Products of every height: by rows, by columns, by BLAS, by the matrix unit and by the two kernels for few rows."""
 
 import gc
 import threading
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert.engines import cpu
-from minibert.engines.cpu import packed
+from minibert.engines.cpu import amx, packed
 from tests.tolerances import OPERATOR
 
 rows = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 11, 12, 13, 16, 31, 32, 33, 100, 128, 129, 600])
@@ -28,18 +29,33 @@ def exact(x, weight, bias):
     return x.astype(float) @ weight.T.astype(float) + bias
 
 
-@given(rows, widths, widths, st.booleans(), st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 3]))
-def test_every_shape_gives_the_product(n, inputs, outputs, frozen, seed, threads):
+@given(rows, widths, widths, st.booleans(), st.booleans(), st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 3]))
+def test_every_shape_gives_the_product(n, inputs, outputs, frozen, matrix_unit, seed, threads):
     x, weight, bias = layer(np.random.default_rng(seed), n, inputs, outputs, frozen)
-    with threadpoolctl.threadpool_limits(threads, "blas"):
+    available = amx.available if matrix_unit else lambda: False
+    with threadpoolctl.threadpool_limits(threads, "blas"), mock.patch.object(amx, "available", available):
         y, cache = cpu.linear(x, weight, bias)
         dx, dweight, dbias = cpu.linear_backward(y, cache)
+        totals = [dweight.copy(), dbias.copy()]
+        again, *twice = cpu.linear_backward(y, cache, totals)
+    assert (again == dx).all()
+    assert all(a is b for a, b in zip(totals, twice, strict=True))
     tolerance = OPERATOR[np.dtype(np.float32)]
     np.testing.assert_allclose(y, exact(x, weight, bias), atol=tolerance)
     scale = max(n, outputs)
     np.testing.assert_allclose(dx, y.astype(float) @ weight, atol=tolerance * scale)
     np.testing.assert_allclose(dweight, y.T.astype(float) @ x, atol=tolerance * scale)
     np.testing.assert_allclose(dbias, y.astype(float).sum(axis=0), atol=tolerance * scale)
+    for total, gradient in zip(totals, (dweight, dbias), strict=True):
+        np.testing.assert_allclose(total, 2 * gradient, atol=tolerance * scale)
+
+
+def test_a_bias_gradient_over_many_rows_loses_nothing():
+    # one running sum in float32 would be off by some 1e-4 relative: 0.7 is no float32, and every addition rounds alike
+    dy = np.full((100_000, 8), np.float32(0.7))
+    _, cache = cpu.linear(np.zeros((len(dy), 2), np.float32), np.zeros((8, 2), np.float32), np.zeros(8, np.float32))
+    _, _, dbias = cpu.linear_backward(dy, cache)
+    np.testing.assert_allclose(dbias, len(dy) * np.float64(np.float32(0.7)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 16, 32, 33, 128])

@@ -94,7 +94,7 @@ def test_what_is_made_fast_has_the_same_signatures(operator, file):
     assert signature(getattr(module, operator)) == signature(getattr(ops, operator))
     gradient = f"{operator}_backward"
     if hasattr(ops, gradient):
-        assert len(signature(getattr(module, gradient))) == len(signature(getattr(ops, gradient))) == 2
+        assert len(signature(getattr(module, gradient))) == len(signature(getattr(ops, gradient)))
 
 
 def signature(function):

@@ -66,11 +66,12 @@ def _backward(name: str, module: ModuleType) -> Callable[..., Any]:
     fast, reference = getattr(module, name), getattr(ops, name)
 
     @functools.wraps(reference)
-    def operator(dy: Any, cache: Any) -> Any:
+    def operator(dy: Any, cache: Any, *totals: Any) -> Any:
         if not type(cache).__module__.startswith(__name__):
-            return reference(dy, cache)
+            return reference(dy, cache, *totals)
         # not ascontiguousarray, which makes a vector of a scalar
-        return fast(np.asarray(dy, np.float32, order="C") if isinstance(dy, np.ndarray) else dy, cache)
+        dy = np.asarray(dy, np.float32, order="C") if isinstance(dy, np.ndarray) else dy
+        return fast(dy, cache, *totals)
 
     return operator
 

@@ -19,7 +19,6 @@ from .gelu import gelu_new_slope, gelu_new_value, gelu_slope, gelu_value
 from .vector_math import sigmoid32, tanh32
 
 _ONE = np.float32(1)
-_ROWS = 64  # that are summed up before their sum is added to the total: over thousands of rows the small ones survive
 _PIECE = 1024
 """Elements; borders between threads are multiples of it, since the scalar rest of a vector loop may round otherwise."""
 
@@ -63,10 +62,8 @@ class Fused(NamedTuple):
     """Kernels of an activation f; arrays (n, I), bias and dbias (I,)."""
 
     bias: Any  # (u, bias, out)      u += bias, out = f(u)
-    bias_in_place: Any  # (u, bias)  u = f(u + bias)
     of: Any  # (u, out)              out = f(u)
-    backward: Any  # (dy, u, du)     du = dy·f'(u)
-    backward_in_place: Any  # (du, u, dbias)  du = du·f'(u), dbias += the sum of its rows
+    backward: Any  # (dy, u, du)     du = dy·f'(u), not in place: a loop that may overwrite its input has no vectors
 
 
 def fused(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Fused:
@@ -85,11 +82,6 @@ def fused(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Fused:
                 u[n, i] = x
                 out[n, i] = value(x)
 
-    def bias_value_in_place(u: Any, bias: Any) -> None:
-        for n in range(u.shape[0]):
-            for i in range(u.shape[1]):
-                u[n, i] = value(u[n, i] + bias[i])
-
     def value_of(u: Any, out: Any) -> None:
         for n in range(u.shape[0]):
             for i in range(u.shape[1]):
@@ -100,21 +92,7 @@ def fused(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Fused:
             for i in range(u.shape[1]):
                 du[n, i] = dy[n, i] * slope(u[n, i])
 
-    def times_slope_in_place(du: Any, u: Any, dbias: Any) -> None:
-        some = np.empty_like(dbias)
-        for first in range(0, u.shape[0], _ROWS):
-            some[:] = np.float32(0)
-            for n in range(first, min(first + _ROWS, u.shape[0])):
-                for i in range(u.shape[1]):
-                    d = du[n, i] * slope(u[n, i])
-                    du[n, i] = d
-                    some[i] += d
-            for i in range(some.size):
-                dbias[i] += some[i]
-
-    return Fused(
-        *(kernel(f) for f in (bias_value, bias_value_in_place, value_of, times_slope, times_slope_in_place))
-    )  # fmt: skip
+    return Fused(*(kernel(f) for f in (bias_value, value_of, times_slope)))
 
 
 FUSED = {

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
-from typing import Any
 
 import numpy as np
 from numba.core.registry import cpu_target
@@ -57,7 +56,7 @@ _SMALL = BLOCK * BLOCK * 4
 @functools.cache
 def available() -> bool:
     """Whether the processor has it, Numba compiles for it, and the system lets this process use it."""
-    features = cpu_target.target_context.codegen()._tm_features.split(",")  # type: ignore[no-untyped-call]
+    features = cpu_target.target_context.codegen()._tm_features.split(",")
     if sys.platform != "linux" or not {"+amx-tile", "+amx-bf16", "+avx512f", "+avx512bw"} <= set(features):
         return False
     arch_prctl, request_permission, tile_data = 158, 0x1023, 18
@@ -99,16 +98,18 @@ def _by_rows(
 
 @helper
 def _split_left(a: Matrix, rows: int, depth: int, zero: int, scratch: int, packed: int) -> None:
-    """Block after block of rows, each for all of the depth."""
+    """Block after block of rows, each for all of the depth; read in the order in which they lie in memory."""
     address, row, column = a
-    for i in range(0, rows, BLOCK):
-        for k in range(0, depth, DEPTH):
-            for n in range(0, BLOCK, TILE):
-                matrix = address + (i + n) * row + k * column, row, column
-                source, step = _by_rows(matrix, (rows - i - n, depth - k), TILE, DEPTH, zero, scratch)
-                for r in range(TILE):
-                    split(source + r * step, source + r * step + 64, packed + 64 * (n + r))
-            packed += PACKED
+    blocks, steps = (rows + BLOCK - 1) // BLOCK, (depth + DEPTH - 1) // DEPTH
+    for number in range(blocks * steps):
+        block, step = (number // steps, number % steps) if column == 4 else (number % blocks, number // blocks)
+        target = packed + (block * steps + step) * PACKED
+        i, k = block * BLOCK, step * DEPTH
+        for n in range(0, BLOCK, TILE):
+            matrix = address + (i + n) * row + k * column, row, column
+            source, apart = _by_rows(matrix, (rows - i - n, depth - k), TILE, DEPTH, zero, scratch)
+            for r in range(TILE):
+                split(source + r * apart, source + r * apart + 64, target + 64 * (n + r))
 
 
 @helper

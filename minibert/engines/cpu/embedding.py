@@ -20,15 +20,19 @@ def embedding(table: Array, ids: Array) -> tuple[Array, RowsCache]:
     return _rows_of(table, ids), RowsCache(ids, table.shape[0])
 
 
-def embedding_backward(dy: Array, cache: RowsCache) -> Array:
-    return scatter_rows(dy, *cache)[0]
+def embedding_backward(dy: Array, cache: RowsCache, total: Array | None = None) -> Array:
+    if total is None:
+        return scatter_rows(dy, *cache)[0]
+    add_rows(dy, cache.rows, total)
+    return total
 
 
 def gather_rows(x: Array, rows: Array) -> tuple[Array, RowsCache]:
     return embedding(x, rows)
 
 
-gather_rows_backward = embedding_backward
+def gather_rows_backward(dy: Array, cache: RowsCache) -> Array:
+    return scatter_rows(dy, *cache)[0]
 
 
 def scatter_rows(x: Array, rows: Array, num_rows: int) -> tuple[Array, RowsCache]:

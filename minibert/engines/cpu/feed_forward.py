@@ -3,6 +3,7 @@ it again from u, which it needs anyway."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...ops.xp import Array
@@ -42,19 +43,22 @@ def feed_forward(
     return y, FeedForwardCache(x, u, weight1, weight2, activation)
 
 
-def feed_forward_backward(dy: Array, cache: FeedForwardCache) -> tuple[Array, Array, Array, Array, Array]:
+def feed_forward_backward(
+    dy: Array, cache: FeedForwardCache, totals: Sequence[Array] | None = None
+) -> tuple[Array, Array, Array, Array, Array]:
     x, u, weight1, weight2, activation = cache
     act = FUSED[activation]
     du, a, dx = memory.empty(u.shape), memory.empty(u.shape), memory.empty(x.shape)
-    dweight1, dweight2 = memory.empty(weight1.shape), memory.empty(weight2.shape)
-    dbias1, dbias2 = memory.empty(weight1.shape[:1]), memory.empty(weight2.shape[:1])
+    shapes = weight1.shape, weight1.shape[:1], weight2.shape, weight2.shape[:1]
+    dweight1, dbias1, dweight2, dbias2 = totals or [memory.empty(shape) for shape in shapes]
 
     def rows(start: int, stop: int) -> None:
-        multiply(dy[start:stop], weight2, du[start:stop])
-        act.backward(du[start:stop], u[start:stop], du[start:stop])
+        multiply(dy[start:stop], weight2, a[start:stop])
+        act.backward(a[start:stop], u[start:stop], du[start:stop])  # not in place, which would not be vectorised
         act.of(u[start:stop], a[start:stop])
         multiply(du[start:stop], weight1, dx[start:stop])
 
     threads.split(len(x), ROWS, rows)
-    threads.run([*weight_gradients(dy, a, dweight2, dbias2), *weight_gradients(du, x, dweight1, dbias1)])
+    add = totals is not None
+    threads.run([*weight_gradients(dy, a, dweight2, dbias2, add), *weight_gradients(du, x, dweight1, dbias1, add)])
     return dx, dweight1, dbias1, dweight2, dbias2

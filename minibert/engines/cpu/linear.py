@@ -7,7 +7,7 @@ other operand than it multiplies with.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,10 +33,11 @@ def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, LinearCache]:
     return y, LinearCache(x, weight)
 
 
-def linear_backward(dy: Array, cache: LinearCache) -> tuple[Array, Array, Array]:
+def linear_backward(dy: Array, cache: LinearCache, totals: Sequence[Array] | None = None) -> tuple[Array, Array, Array]:
     x, weight = cache
-    dx, dweight, dbias = memory.empty(x.shape), memory.empty(weight.shape), memory.empty(weight.shape[:1])
-    threads.run([*product(dy, weight, dx), *weight_gradients(dy, x, dweight, dbias)])
+    dx = memory.empty(x.shape)
+    dweight, dbias = totals or (memory.empty(weight.shape), memory.empty(weight.shape[:1]))
+    threads.run([*product(dy, weight, dx), *weight_gradients(dy, x, dweight, dbias, totals is not None)])
     return dx, dweight, dbias
 
 
@@ -65,14 +66,17 @@ def product(a: Array, b: Array, out: Array) -> Iterator[threads.Task]:
         yield functools.partial(multiply, a[rows], b[:, columns], out[rows, columns])
 
 
-def multiply(a: Array, b: Array, out: Array, bias: Array | None = None) -> None:
-    """out = a b + bias, all of it in the calling thread."""
-    if amx.pays(*out.shape, a.shape[1]):
-        amx.product(a, b, out, bias)
-        return
-    np.matmul(a, b, out=out)
-    if bias is not None:
-        np.add(out, bias, out=out)
+def multiply(a: Array, b: Array, out: Array, bias: Array | None = None, add: bool = False) -> None:
+    """out = a b + bias, or out += a b, all of it in the calling thread."""
+    rows, columns = out.shape
+    if amx.pays(rows, columns, a.shape[1]):
+        amx.product(a, b, out, bias, add)
+    elif add:
+        np.add(out, np.matmul(a, b, out=memory.empty(out.shape)), out=out)
+    else:
+        np.matmul(a, b, out=out)
+        if bias is not None:
+            np.add(out, bias, out=out)
 
 
 def parts(out: Array, depth: int) -> Iterator[tuple[slice, slice]]:
@@ -86,13 +90,17 @@ def parts(out: Array, depth: int) -> Iterator[tuple[slice, slice]]:
         yield from ((everything, piece) for piece in threads.ranges(columns, number, 4))
 
 
-def weight_gradients(dy: Array, x: Array, dweight: Array, dbias: Array) -> Iterator[threads.Task]:
-    """Tasks that together compute dW = dyᵀ x and db = Σₙ dy, each for some of the outputs: nobody adds up what others
-    computed, so one thread or many give the same sums."""
+def weight_gradients(dy: Array, x: Array, dweight: Array, dbias: Array, add: bool) -> Iterator[threads.Task]:
+    """Tasks that together compute dW = dyᵀ x and db = Σₙ dy, or add these, each for some of their numbers: nobody adds
+    up what others computed, so one thread or many give the same sums."""
 
-    def part(outputs: slice) -> None:
-        multiply(dy[:, outputs].T, x, dweight[outputs])
-        np.sum(dy[:, outputs], axis=0, out=dbias[outputs])
+    def sums(outputs: slice) -> None:
+        total = np.zeros(outputs.stop - outputs.start, np.float32)
+        for first in range(0, len(dy), ROWS):  # one sum over a hundred thousand rows would lose the small ones
+            total += dy[first : first + ROWS, outputs].sum(axis=0)
+        dbias[outputs] = dbias[outputs] + total if add else total
 
-    for outputs in threads.ranges(len(dbias), threads.number(dweight.size * len(dy), LEAST)):
-        yield functools.partial(part, outputs)
+    for outputs, inputs in parts(dweight, len(dy)):
+        yield functools.partial(multiply, dy[:, outputs].T, x[:, inputs], dweight[outputs, inputs], add=add)
+    for outputs in threads.ranges(len(dbias), threads.number(dy.size, LEAST), 16):
+        yield functools.partial(sums, outputs)

@@ -36,7 +36,10 @@ _BYTES = _I8.as_pointer()
 _NUMBERS, _BITS = ir.VectorType(_F32, TILE), ir.VectorType(_I32, TILE)
 
 
-def _void(number: int, write: Callable[..., None]) -> Any:
+_instruction: Any = intrinsic
+
+
+def _void(number: int, write: Callable[..., object]) -> Any:
     """What an intrinsic returns that takes so many integers and gives nothing."""
 
     def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
@@ -69,25 +72,30 @@ def _store(b: ir.IRBuilder, value: Any, address: Any) -> None:
     b.store(value, b.inttoptr(address, value.type.as_pointer()), align=4)
 
 
-@intrinsic
+@_instruction
 def configure(typing, description):  # type: ignore[no-untyped-def]
     """Before the first tile is used, in every thread. description: see `DESCRIPTION`."""
     return _void(1, lambda b, description: _call(b, "llvm.x86.ldtilecfg", b.inttoptr(description, _BYTES)))
 
 
-@intrinsic
+@_instruction
 def release(typing):  # type: ignore[no-untyped-def]
     """After the last: the system need not keep the tiles when it switches threads."""
     return _void(0, lambda b: _call(b, "llvm.x86.tilerelease"))
 
 
-@intrinsic
+@_instruction
 def clear_block(typing):  # type: ignore[no-untyped-def]
     """The tiles of the sums are zero."""
-    return _void(0, lambda b: [_call(b, "llvm.x86.tilezero", ir.Constant(_I8, tile)) for tile in range(4)])
+
+    def write(b: ir.IRBuilder) -> None:
+        for tile in range(4):
+            _call(b, "llvm.x86.tilezero", ir.Constant(_I8, tile))
+
+    return _void(0, write)
 
 
-@intrinsic
+@_instruction
 def store_block(typing, target):  # type: ignore[no-untyped-def]
     """The sums as BLOCK × BLOCK float32."""
 
@@ -100,7 +108,7 @@ def store_block(typing, target):  # type: ignore[no-untyped-def]
     return _void(1, write)
 
 
-@intrinsic
+@_instruction
 def multiply_block(typing, left, right):  # type: ignore[no-untyped-def]
     """sums += left·right, DEPTH products a sum, from PACKED bytes of each."""
     first_left, first_right = 4, 6  # tiles
@@ -111,7 +119,7 @@ def multiply_block(typing, left, right):  # type: ignore[no-untyped-def]
                 address = b.inttoptr(_at(b, packed, more=(2 * part + i) * BYTES), _BYTES)
                 _call(b, "llvm.x86.tileloadd64", ir.Constant(_I8, tile + i), address, ir.Constant(_I64, 64))
 
-        old = None, None
+        old = -1, -1
         for parts in ((0, 2), (0, 1), (0, 0), (2, 0), (1, 0), (1, 1)):  # from one to the next one factor changes
             if parts[0] != old[0]:
                 fetch(first_left, left, parts[0])
@@ -136,7 +144,7 @@ def _parts(b: ir.IRBuilder, x: Any) -> list[Any]:
     return [first, second, b.bitcast(third, _BITS)]
 
 
-@intrinsic
+@_instruction
 def split(typing, first, second, target):  # type: ignore[no-untyped-def]
     """TILE numbers at each of two places, interleaved, to one row of three tiles."""
 
@@ -149,7 +157,7 @@ def split(typing, first, second, target):  # type: ignore[no-untyped-def]
     return _void(3, write)
 
 
-@intrinsic
+@_instruction
 def transpose(typing, source, step, target, target_step):  # type: ignore[no-untyped-def]
     """TILE × TILE numbers; each of the four rounds exchanges halves, quarters, ... of pairs of rows."""
 
@@ -169,17 +177,17 @@ def transpose(typing, source, step, target, target_step):  # type: ignore[no-unt
     return _void(4, write)
 
 
-@intrinsic
+@_instruction
 def add_vectors(typing, first, second, target):  # type: ignore[no-untyped-def]
     """TILE numbers."""
     return _void(3, lambda b, x, y, target: _store(b, b.fadd(_load(b, x), _load(b, y)), target))
 
 
-@intrinsic
+@_instruction
 def add_numbers(typing, first, second, target):  # type: ignore[no-untyped-def]
     return _void(3, lambda b, x, y, target: _store(b, b.fadd(_load(b, x, _F32), _load(b, y, _F32)), target))
 
 
-@intrinsic
+@_instruction
 def copy_number(typing, source, target):  # type: ignore[no-untyped-def]
     return _void(2, lambda b, source, target: _store(b, _load(b, source, _F32), target))
