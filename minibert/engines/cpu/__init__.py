@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -26,7 +26,14 @@ from ...ops import *  # noqa: F403  (what is not made fast below)
 from . import threads
 from .attention import attention_probs as _attention_probs
 
-workers, run_tasks = threads.count, threads.run
+workers = threads.count
+
+
+def run_tasks(tasks: Iterable[Callable[[], object]]) -> None:
+    """Run the tasks on the pool. BLAS is held for all of it, and not by one operator after the other."""
+    with threads.held():
+        threads.run(tasks)
+
 
 # operator -> the file here that has it and its backward
 MADE_FAST = {

@@ -32,8 +32,13 @@ class Mask(NamedTuple):
     scale: Any
 
 
+_NOTHING_DROPPED = Mask(np.uint32(0), np.uint32(0), np.uint32(0), np.float32(1))
+
+
 def mask(rate: float, key: int) -> Mask:
     """For `factor`, all 32 bits wide."""
+    if rate == 0:
+        return _NOTHING_DROPPED
     low, high, threshold = key & 0xFFFFFFFF, key >> 32, round(rate * 2**24)
     return Mask(np.uint32(low), np.uint32(high), np.uint32(threshold), np.float32(1 / (1 - rate)))
 

@@ -39,6 +39,8 @@ class _Blas:
 
     def threads(self) -> int:
         """How many it has, or had before the pool held it."""
+        if self._holders:  # no lock, and no question to BLAS, which costs microseconds: operators ask often
+            return self._outside
         with self._lock:
             return self._outside if self._holders else self._count()
 
@@ -51,10 +53,12 @@ class _Blas:
         holder = object()
         try:
             with self._lock:
-                if not self._holders:
+                first = not self._holders
+                if first:
                     self._outside = self._count()
                 self._holders.add(holder)
-                self._set(1)
+                if first:
+                    self._set(1)
             yield
         finally:
             try:
@@ -100,8 +104,8 @@ def _numpys_blas() -> list[Any]:
 class _Region:
     """The tasks of one call, on whichever threads they run."""
 
-    def __init__(self, tasks: Iterable[Task]) -> None:
-        self.waiting = deque(tasks)
+    def __init__(self, tasks: deque[Task]) -> None:
+        self.waiting = tasks
         self.error: BaseException | None = None
         self._helpers = 0
         self._left = np.zeros(1, np.int64)  # how many helpers have come and gone; who waits looks at it
@@ -241,14 +245,15 @@ def run(tasks: Iterable[Task]) -> None:
     Tasks are taken one by one by whoever is free. When one raises, the others stop at their next operator, and the
     exception comes out here.
     """
-    region = _Region(tasks)
-    threads = min(count(), len(region.waiting))
+    waiting = deque(tasks)
+    threads = min(count(), len(waiting))
     if threads <= 1:
         alone = getattr(_inside, "region", None) is not None or not _blas.is_held()
         with nullcontext() if alone else _blas.held():
-            while region.waiting:
-                region.waiting.popleft()()
+            while waiting:
+                waiting.popleft()()
         return
+    region = _Region(waiting)
     with _blas.held():
         try:
             _pool.call(region, threads - 1)
