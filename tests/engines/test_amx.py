@@ -57,12 +57,21 @@ def test_parts_of_a_larger_array():
 @needs_amx
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=64), st.booleans())
 def test_the_parts_of_a_number_add_up_to_it(numbers, left):
-    """A product with ones and zeros gives every number back, but for what is below the smallest normal bfloat16."""
+    """A product with ones and zeros gives every number back; of parts that are subnormal, nothing."""
     x = np.array(numbers, np.float32)[None]
-    x[np.abs(x) < 2.0**-100] = 0
     eye = np.eye(x.size, dtype=np.float32)
     back = product(x, eye) if left else product(eye, x.T).T
-    np.testing.assert_array_equal(back, x)
+    np.testing.assert_allclose(back, x, rtol=0, atol=3 * 2.0**-126)
+
+
+@needs_amx
+@pytest.mark.parametrize("exponent", [*range(-149, -100), -60, 60, 127])
+@pytest.mark.parametrize("left", [True, False])
+def test_numbers_of_any_size_leave_their_neighbours_alone(exponent, left):
+    x = np.random.default_rng(0).uniform(-2, 2, (16, 64)).astype(np.float32)
+    x[:, np.arange(64) // 16 % 2 == 1] *= np.float32(2.0**exponent)  # two that are interleaved
+    eye = np.eye(64, dtype=np.float32)
+    np.testing.assert_allclose(product(x, eye) if left else product(eye, x.T).T, x, rtol=0, atol=3 * 2.0**-126)
 
 
 @needs_amx

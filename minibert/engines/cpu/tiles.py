@@ -140,8 +140,8 @@ def _parts(b: ir.IRBuilder, x: Any) -> list[Any]:
     first = b.and_(b.bitcast(x, _BITS), upper)
     rest = b.fsub(x, b.bitcast(first, _NUMBERS))
     second = b.and_(b.add(b.bitcast(rest, _BITS), ir.Constant(_BITS, [0x8000] * TILE)), upper)
-    third = b.fsub(rest, b.bitcast(second, _NUMBERS))
-    return [first, second, b.bitcast(third, _BITS)]
+    third = b.fsub(rest, b.bitcast(second, _NUMBERS))  # its lower half is not zero where it is subnormal
+    return [first, second, b.and_(b.bitcast(third, _BITS), upper)]
 
 
 @_instruction
