@@ -107,9 +107,8 @@ class _Region:
     def __init__(self, tasks: deque[Task]) -> None:
         self.waiting = tasks
         self.error: BaseException | None = None
-        self._helpers = 0
-        self._left = np.zeros(1, np.int64)  # how many helpers have come and gone; who waits looks at it
-        self._changed = threading.Condition()
+        self._helpers: list[None] = []  # an entry for each at work; appending and popping need no lock
+        self._left = np.zeros(1, np.int64)  # changes when a helper leaves; who waits looks at it
 
     def work(self) -> None:
         """Take tasks until there are none, or one has failed."""
@@ -130,13 +129,10 @@ class _Region:
 
     def help(self) -> None:
         """As `work`, in one of the pool's threads."""
-        with self._changed:
-            self._helpers += 1
+        self._helpers.append(None)
         self.work()
-        with self._changed:
-            self._helpers -= 1
-            self._left[0] += 1
-            self._changed.notify_all()
+        self._helpers.pop()
+        self._left[0] += 1
 
     def join(self) -> None:
         """Wait for the helpers, after Ctrl-C too. One that has not begun will find no task."""
@@ -149,10 +145,11 @@ class _Region:
 
     def _wait(self) -> None:
         patience = time.perf_counter() + PATIENCE
-        while (left := int(self._left[0])) >= 0 and self._helpers and time.perf_counter() < patience:
-            waiting.changed(self._left, left, LOOKS)
-        with self._changed:
-            self._changed.wait_for(lambda: not self._helpers)
+        while (left := int(self._left[0])) >= 0 and self._helpers:
+            if time.perf_counter() < patience:
+                waiting.changed(self._left, left, LOOKS)
+            else:
+                time.sleep(NAP)
 
 
 class _Stopped(BaseException):
@@ -171,7 +168,7 @@ class _Pool:
 
     def call(self, region: _Region, helpers: int) -> None:
         with self._lock:
-            while self._threads < min(helpers, os.cpu_count() or 1):
+            while self._threads < min(helpers, _CORES):
                 try:
                     threading.Thread(target=self._live, name=f"minibert-{self._threads + 1}", daemon=True).start()
                 except RuntimeError:  # the system gives no more, or Python is about to end
@@ -211,9 +208,13 @@ class _Pool:
 PATIENCE = 5e-3
 """Seconds to look before sleeping: longer than the pauses between the operators of a model."""
 
+NAP = 2e-4
+"""Seconds between two looks of who waits longer than that."""
+
 LOOKS = 1000
 """Looks between two glances at the clock."""
 
+_CORES = os.cpu_count() or 1
 _blas, _pool = _Blas(), _Pool()
 _inside = threading.local()  # .region in a thread that works on one
 
