@@ -1,4 +1,5 @@
-"""The operators of minibert.ops, made fast on CPUs: NumPy's BLAS, and kernels that Numba compiles, on one thread pool.
+"""The operators of minibert.ops, made fast on CPUs: NumPy's BLAS or, where the processor has one, its matrix unit, and
+kernels that Numba compiles, on one thread pool.
 
 Everything here has the name, the parameters and the results of its reference. What is fast is float32; arrays of any
 other dtype go to the reference, so proofs in float64 and by complex step run on every engine. A cache is private to

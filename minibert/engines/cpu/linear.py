@@ -1,4 +1,5 @@
-"""Linear layers: products by NumPy's BLAS, or where rows are few by `packed` or `skinny`, a part for each thread.
+"""Linear layers: products by NumPy's BLAS or by `amx`, or where rows are few by `packed` or `skinny`, a part for each
+thread.
 
 Rows of the result are cut where there are many, columns where there are few: no thread then packs much more of the
 other operand than it multiplies with.
