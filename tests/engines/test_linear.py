@@ -50,6 +50,18 @@ def test_every_shape_gives_the_product(n, inputs, outputs, frozen, matrix_unit, 
         np.testing.assert_allclose(total, 2 * gradient, atol=tolerance * scale)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_totals_of_any_kind_are_added_to(dtype, order):
+    x, weight, bias = layer(np.random.default_rng(0), 128, 96, 160, frozen=False)
+    y, cache = cpu.linear(x, weight, bias)
+    _, dweight, dbias = cpu.linear_backward(y, cache)
+    totals = [np.ones(weight.shape, dtype, order=order), np.ones(160, dtype)]
+    cpu.linear_backward(y, cache, totals)
+    np.testing.assert_allclose(totals[0], 1 + dweight, atol=OPERATOR[np.dtype(np.float32)] * 160)
+    np.testing.assert_allclose(totals[1], 1 + dbias, atol=OPERATOR[np.dtype(np.float32)] * 160)
+
+
 def test_a_bias_gradient_over_many_rows_loses_nothing():
     # one running sum in float32 would be off by some 1e-4 relative: 0.7 is no float32, and every addition rounds alike
     dy = np.full((100_000, 8), np.float32(0.7))

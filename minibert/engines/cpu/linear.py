@@ -70,7 +70,8 @@ def product(a: Array, b: Array, out: Array) -> Iterator[threads.Task]:
 def multiply(a: Array, b: Array, out: Array, bias: Array | None = None, add: bool = False) -> None:
     """out = a b + bias, or out += a b, all of it in the calling thread."""
     rows, columns = out.shape
-    if amx.pays(rows, columns, a.shape[1]):
+    by_rows = out.dtype == np.float32 and out.strides[1] == out.itemsize  # amx writes to addresses; totals may be any
+    if by_rows and amx.pays(rows, columns, a.shape[1]):
         amx.product(a, b, out, bias, add)
     elif add:
         np.add(out, np.matmul(a, b, out=memory.empty(out.shape)), out=out)
@@ -99,7 +100,9 @@ def weight_gradients(dy: Array, x: Array, dweight: Array, dbias: Array, add: boo
         total = np.zeros(outputs.stop - outputs.start, np.float32)
         for first in range(0, len(dy), ROWS):  # one sum over a hundred thousand rows would lose the small ones
             total += dy[first : first + ROWS, outputs].sum(axis=0)
-        dbias[outputs] = dbias[outputs] + total if add else total
+        if add:
+            total += dbias[outputs]
+        dbias[outputs] = total
 
     for outputs, inputs in parts(dweight, len(dy)):
         yield functools.partial(multiply, dy[:, outputs].T, x[:, inputs], dweight[outputs, inputs], add=add)
