@@ -32,10 +32,11 @@ MASK_PARTS = {"key_low": UINT, "key_high": UINT, "threshold": UINT, "scale": F}
 THREE = numba.types.UniTuple(INT, 3)
 
 TYPES = {
-    "amx": {"a": THREE, "b": THREE, "c": THREE, "shape": THREE, "bias": INT, "scratch": INT, "constants": INT},
+    "amx": {"a": THREE, "b": THREE, "c": THREE, "shape": THREE, "bias": INT, "scratch": INT}
+    | {"constants": INT, "counts": I1, "own": INT, "parts": INT},
     "activations": {"u": F2, "bias": F1, "out": F2, "dy": F2, "du": F2, "dbias": F1},
     "attention_kernels": MASK_PARTS
-    | {"blas": INT, "first": INT, "last": INT, "start": INT, "causal": BOOL, "factor": F, "mask": MASK}
+    | {"blas": INT, "counts": I1, "own": INT, "start": INT, "causal": BOOL, "factor": F, "mask": MASK}
     | {"qkv": F2, "cu_seqlens": I1, "before": I1, "scratch": F1, "context": F2, "peaks": F2, "inverses": F2}
     | {"dscratch": F1, "dcontext": F2, "dqkv": F2, "probs": F3},
     "dropout": MASK_PARTS | {"x": F1, "first": UINT, "y": F1},
@@ -46,7 +47,7 @@ TYPES = {
     "losses": {"logits": F2, "labels": I1, "ignore_index": INT, "peaks": F1, "totals": F1, "losses": F1}
     | {"factor": F, "dlogits": F2},
     "packed": {"weight": F2, "out": F3, "x": F2, "weights": F3, "bias": F1, "y": F2, "scratch": F2}
-    | {"first": INT, "last": INT},
+    | {"counts": I1, "own": INT},
     "skinny": {"x": F2, "weight": F2, "bias": F1, "y": F2},
     "optimiser": {"x": F1, "sums": numba.float64[::1], "p": F1, "g": F1, "m": F1, "v": F1, "constants": F1},
 }
@@ -61,7 +62,7 @@ DOUBLES = {
 }
 """Kernels that compute in double on purpose, outside their loops over elements, and why: scalars, and no vectors."""
 
-NO_ARITHMETIC = {"waiting.changed", "packed.pack"}
+NO_ARITHMETIC = {"counters.changed", "packed.pack"}
 """Compiled for something else: a loop that waits, and a transposition, once for each weight."""
 
 CALLS = {

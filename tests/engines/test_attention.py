@@ -114,13 +114,12 @@ def tasks(monkeypatch):
     """Cut everything, however small; the list gets the number of parts of each call."""
     counts = []
 
-    def run(parts, original=threads.run):
-        parts = list(parts)
+    def share(parts, original=threads.share):
         counts.append(len(parts))
         original(parts)
 
     monkeypatch.setattr(module, "_LEAST", 1)
-    monkeypatch.setattr(threads, "run", run)
+    monkeypatch.setattr(threads, "share", share)
     return counts
 
 

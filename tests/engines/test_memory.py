@@ -116,7 +116,7 @@ def test_nothing_overlaps_and_nothing_beyond_the_peak_is_held(steps):
         assert all((a == value).all() for value, a in alive)
         used = sum(memory._rounded(a.nbytes) for _, a in alive if a.nbytes >= memory._SMALL)
         peak = max(peak, used)
-        waiting = sum(b.size - memory._ALIGNMENT for bs in settled(arena)._free.values() for b in bs)
+        waiting = sum(b.size for bs in settled(arena)._free.values() for b in bs)
         assert arena._in_use == used
         assert arena._held == used + waiting <= arena._peak
         assert arena._peak == peak

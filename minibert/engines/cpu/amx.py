@@ -18,7 +18,7 @@ import numpy as np
 from numba.core.registry import cpu_target
 
 from ...ops.xp import Array
-from . import memory
+from . import counters, memory, threads
 from .compile import helper, kernel
 from .tiles import (
     BLOCK,
@@ -140,43 +140,58 @@ def _add_block(block: int, source: int, step: int, target: int, target_step: int
 
 @kernel
 def multiply(
-    a: Matrix, b: Matrix, c: Matrix, shape: tuple[int, int, int], bias: int, scratch: int, constants: int
-) -> None:
+    a: Matrix, b: Matrix, c: Matrix, shape: tuple[int, int, int], bias: int, scratch: int, constants: int,
+    counts: Array, own: int, parts: int,
+) -> None:  # fmt: skip
     """c = a b + bias, or c += a b with bias 0; c by rows. shape: rows and columns of c, depth. scratch: `_workspace`.
 
     The matrix unit works on its own. While it does, the vector units split what it multiplies next, and add to c what
     it computed last.
+
+    Several threads may call this for the same product, each with scratch and a number `own` of its own, and share the
+    columns as they find time; back when all is done. counts: `counters`, a round for each part of the depth of each
+    block of rows.
     """
     rows, columns, depth = shape
     zero, spare, block, other = constants + _ZERO, scratch, scratch + _SMALL, scratch + 2 * _SMALL
     right, next_right = scratch + 3 * _SMALL, scratch + 3 * _SMALL + STEPS * PACKED
     left = next_right + STEPS * PACKED
     source = step = target = high = width = 0  # what `other` is to be added to, and where
+    blocks, round_size = (columns + BLOCK - 1) // BLOCK, counters.LINE * (parts + 1)
+    everything, here = counts, counts[:0]  # here: those of this round
     configure(constants)
     for top in range(0, rows, ROWS):
         height = min(ROWS, rows - top)
         for first in range(0, depth, STEPS * DEPTH):
+            before, here, counts = here, counts[:round_size], counts[round_size:]
+            number, finished = counters.take(here, own, blocks), 0
+            if number < 0:
+                continue
             deep = min(STEPS * DEPTH, depth - first)
             steps = (deep + DEPTH - 1) // DEPTH
             _split_left((a[0] + top * a[1] + first * a[2], a[1], a[2]), height, deep, zero, spare, left)
-            for n in range(-BLOCK, columns, BLOCK):
-                ahead = columns - n - BLOCK
-                b_ahead = b[0] + first * b[1] + (n + BLOCK) * b[2], b[1], b[2]
-                tile, tiles = 0, 2 * steps if ahead > 0 else 0
-                if n < 0:
-                    for tile in range(tiles):
-                        _split_right(b_ahead, deep, ahead, tile, zero, spare, right)
-                    continue
-                done, all = 0, (height + BLOCK - 1) // BLOCK * steps
+            n = BLOCK * number
+            for tile in range(2 * steps):
+                _split_right(
+                    (b[0] + first * b[1] + n * b[2], b[1], b[2]), deep, columns - n, tile, zero, spare, right
+                )
+            if first > 0:
+                counters.wait(before, blocks)
+            while number >= 0:
+                number = counters.take(here, own, blocks)
+                n_ahead = BLOCK * number
+                b_ahead = b[0] + first * b[1] + n_ahead * b[2], b[1], b[2]
+                tile, tiles = 0, 2 * steps if number >= 0 else 0
+                made, all = 0, (height + BLOCK - 1) // BLOCK * steps
                 for i in range(0, height, BLOCK):
                     clear_block()
                     for k in range(steps):
                         multiply_block(left + (i // BLOCK * steps + k) * PACKED, right + k * PACKED)
                         if k == min(EARLY, steps - 1):
                             _add_block(other, source, step, target, c[1], high, width)
-                        done += 1
-                        while tile * all < done * tiles:
-                            _split_right(b_ahead, deep, ahead, tile, zero, spare, next_right)
+                        made += 1
+                        while tile * all < made * tiles:
+                            _split_right(b_ahead, deep, columns - n_ahead, tile, zero, spare, next_right)
                             tile += 1
                     store_block(block)
                     block, other = other, block
@@ -184,8 +199,13 @@ def multiply(
                     target = c[0] + (top + i) * c[1] + 4 * n
                     source, step = (bias + 4 * n, 0) if first == 0 and bias != 0 else (target, c[1])
                 right, next_right = next_right, right
-    _add_block(other, source, step, target, c[1], high, width)
+                n, finished = n_ahead, finished + 1
+            _add_block(other, source, step, target, c[1], high, width)
+            high = width = 0
+            counters.finish(here, finished)
     release()
+    for first in range(0, everything.size, round_size):
+        counters.wait(everything[first : first + round_size], blocks)
 
 
 def pays(rows: int, columns: int, depth: int) -> bool:
@@ -193,20 +213,32 @@ def pays(rows: int, columns: int, depth: int) -> bool:
     return rows > LEAST_ROWS and columns >= BLOCK and depth >= 2 * DEPTH and available()
 
 
-def product(a: Array, b: Array, out: Array, bias: Array | None = None, add: bool = False) -> None:
-    """out = a b + bias, or out += a b.    a (M, K), b (K, N), views by rows or by columns; out (M, N) by rows."""
+def tasks(
+    a: Array, b: Array, out: Array, bias: Array | None = None, add: bool = False, number: int = 1
+) -> list[threads.Task]:
+    """So many calls that together compute out = a b + bias, or out += a b; each returns when all of it is computed.
+
+    a (M, K), b (K, N), views by rows or by columns; out (M, N) by rows
+    """
     a, b = (x if x.itemsize in x.strides else np.ascontiguousarray(x) for x in (a, b))
     rows, depth = a.shape
     columns = b.shape[1]
     start = np.zeros(columns, np.float32) if bias is None else np.ascontiguousarray(bias)
-    scratch = memory.empty((_workspace(rows, depth),), np.uint8)
-    multiply(
-        *(_matrix(x) for x in (a, b, out)),
-        (rows, columns, depth),
-        0 if add else start.ctypes.data,
-        scratch.ctypes.data,
-        _CONSTANTS.ctypes.data,
-    )
+    size = _workspace(rows, depth)
+    scratch = memory.empty((number, size), np.uint8)
+    rounds = -(-rows // ROWS) * -(-depth // (STEPS * DEPTH))
+    rest = _CONSTANTS.ctypes.data, counters.counters(number, rounds)
+    arguments = _matrix(a), _matrix(b), _matrix(out), (rows, columns, depth), 0 if add else start.ctypes.data
+
+    def part(own: int, *_: Array) -> None:
+        multiply(*arguments, scratch.ctypes.data + own * size, *rest, own, number)
+
+    return [functools.partial(part, own, a, b, out, start) for own in range(number)]  # addresses keep nothing alive
+
+
+def product(a: Array, b: Array, out: Array, bias: Array | None = None, add: bool = False) -> None:
+    """As `tasks`, all of it in the calling thread."""
+    tasks(a, b, out, bias, add)[0]()
 
 
 def _matrix(x: Array) -> Matrix:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...ops.xp import Array
-from . import blas, threads
+from . import blas, counters, threads
 from .attention_kernels import BLOCK, ROUND, all_probs, backward_units, forward_units
 from .dropout import mask
 from .memory import empty
@@ -63,8 +63,8 @@ def attention(
         dropout_key,
     )
 
-    def part(first: int, last: int, *batch: Any) -> None:
-        forward_units(blas.address(), first, last, *batch, cache.context, cache.peaks, cache.inverses)
+    def part(counts: Array, own: int, *batch: Any) -> None:
+        forward_units(blas.address(), counts, own, *batch, cache.context, cache.peaks, cache.inverses)
 
     _share(cache, 2, part)
     return cache.context, cache
@@ -77,9 +77,9 @@ def attention_backward(dcontext: Array, cache: AttentionCache) -> Array:
     """
     dcontext, dqkv = np.ascontiguousarray(dcontext), empty(cache.qkv.shape)
 
-    def part(first: int, last: int, *batch: Any) -> None:
+    def part(counts: Array, own: int, *batch: Any) -> None:
         kept = (cache.context, cache.peaks, cache.inverses)
-        backward_units(blas.address(), first, last, *batch, *kept, _scratch(cache), dcontext, dqkv)
+        backward_units(blas.address(), counts, own, *batch, *kept, _scratch(cache), dcontext, dqkv)
 
     _share(cache, 5, part)
     return dqkv
@@ -98,30 +98,26 @@ def attention_probs(cache: AttentionCache) -> list[Array]:
 
 
 def _share(cache: AttentionCache, products: int, part: Callable[..., object]) -> None:
-    """part(first, last, the batch as kernels take it) over ranges of units that cost about the same, one a thread.
+    """part(counts, own, the batch as kernels take it) in each thread; they share the units.
 
     BLAS is held even if the calling thread does it all: it would wake its own threads for every product of a head.
     """
     heads, width = len(cache.peaks), cache.context.shape[1] // len(cache.peaks)
     lengths = _lengths(cache)
-    costs = lengths * (lengths + 16) * (products * (width + 16))  # of a head; 16: what is not products
-    total = heads * int(costs.sum())
-    if not total:
+    work = heads * products * int((lengths * (lengths + 16)).sum()) * (width + 16)  # 16: what is not products
+    if not work:
         return
     before = np.zeros(len(cache.cu_seqlens), np.int64)  # scores of earlier sequences: numbers them for dropout
     np.cumsum(heads * lengths**2, out=before[1:])
     dropout = mask(cache.dropout_rate, cache.dropout_key)
+    number = threads.number(work, _LEAST)
+    counts = counters.counters(number)
 
-    def task(first: int, last: int) -> None:
-        part(first, last, cache.qkv, cache.cu_seqlens, before, cache.causal, dropout, _scratch(cache))
+    def task(own: int) -> None:
+        part(counts, own, cache.qkv, cache.cu_seqlens, before, cache.causal, dropout, _scratch(cache))
 
-    parts = min(threads.count(), total // _LEAST) if total >= 2 * _LEAST else 1
-    borders = [0, heads * len(lengths)]
-    if parts > 1:
-        sums = np.cumsum(np.repeat(costs, heads))
-        borders[1:1] = np.searchsorted(sums, [total * i // parts for i in range(1, parts)]).tolist()
     with threads.held():
-        threads.run(functools.partial(task, *ends) for ends in itertools.pairwise(borders))
+        threads.share([functools.partial(task, own) for own in range(number)])
 
 
 def _lengths(cache: AttentionCache) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 from ...ops.xp import Array
 from .blas import sgemm
 from .compile import helper, kernel
+from .counters import finish, take, wait
 from .dropout import Mask, _mix
 from .vector_math import exp32
 
@@ -144,8 +145,8 @@ def _pitch(keys: int) -> int:
 @kernel
 def forward_units(
     blas: int,
-    first: int,
-    last: int,
+    counts: Array,
+    own: int,
     qkv: Array,
     cu_seqlens: Array,
     before: Array,
@@ -156,10 +157,13 @@ def forward_units(
     peaks: Array,
     inverses: Array,
 ) -> None:
-    """context of units first to last, and of each of their rows what backward needs: peaks, inverses (A, N)."""
+    """context of the units that others have not taken, and of each of their rows what backward needs: peaks,
+    inverses (A, N)."""
     heads = peaks.shape[0]
+    units = heads * (cu_seqlens.size - 1)
     scratch_bits = scratch.view(np.int32)
-    for unit in range(first, last):
+    unit = take(counts, own, units)
+    while unit >= 0:
         s, a = unit // heads, unit % heads
         start, stop = cu_seqlens[s], cu_seqlens[s + 1]
         length = stop - start
@@ -184,13 +188,16 @@ def forward_units(
             for i in range(rows):  # here, and not of the scores: these are fewer
                 for d in range(out.shape[1]):
                     out[i, d] *= inverse[i]
+        finish(counts, 1)
+        unit = take(counts, own, units)
+    wait(counts, units)
 
 
 @kernel
 def backward_units(
     blas: int,
-    first: int,
-    last: int,
+    counts: Array,
+    own: int,
     qkv: Array,
     cu_seqlens: Array,
     before: Array,
@@ -204,11 +211,13 @@ def backward_units(
     dcontext: Array,
     dqkv: Array,
 ) -> None:
-    """dqkv of units first to last. The last block of queries comes first: it sees all keys, causal or not, and sets
-    their gradients, to which the other blocks add."""
+    """dqkv of the units that others have not taken. The last block of queries comes first: it sees all keys, causal or
+    not, and sets their gradients, to which the other blocks add."""
     heads = peaks.shape[0]
+    units = heads * (cu_seqlens.size - 1)
     scale = _scale(qkv, heads)
-    for unit in range(first, last):
+    unit = take(counts, own, units)
+    while unit >= 0:
         s, a = unit // heads, unit % heads
         start, stop = cu_seqlens[s], cu_seqlens[s + 1]
         length = stop - start
@@ -235,6 +244,9 @@ def backward_units(
             dscores = dprobs[:, :keys]
             sgemm(blas, scale, dscores, k, _ZERO, _head(dqkv, top, bottom, 0, a, heads, 3))
             sgemm(blas, scale, dscores.T, q, others, _head(dqkv, start, end, 1, a, heads, 3))
+        finish(counts, 1)
+        unit = take(counts, own, units)
+    wait(counts, units)
 
 
 @kernel

@@ -30,7 +30,7 @@ class LinearCache(NamedTuple):
 
 def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, LinearCache]:
     y = memory.empty((x.shape[0], weight.shape[0]))
-    threads.run(affine(x, weight, bias, y))
+    affine(x, weight, bias, y)
     return y, LinearCache(x, weight)
 
 
@@ -42,11 +42,18 @@ def linear_backward(dy: Array, cache: LinearCache, totals: Sequence[Array] | Non
     return dx, dweight, dbias
 
 
-def affine(x: Array, weight: Array, bias: Array, y: Array) -> Iterator[threads.Task]:
-    """Tasks that together compute y = x Wᵀ + b."""
+def affine(x: Array, weight: Array, bias: Array, y: Array) -> None:
+    """y = x Wᵀ + b"""
+    number = threads.number(y.size * x.shape[1], LEAST)
     if packed.fits(x, weight):
-        yield from packed.tasks(x, weight, bias, y, threads.number(y.size * x.shape[1], LEAST))
-        return
+        threads.share(packed.tasks(x, weight, bias, y, number))
+    elif len(x) < number * ROWS and amx.pays(*y.shape, x.shape[1]):
+        threads.share(amx.tasks(x, weight.T, y, bias, number=number))
+    else:
+        threads.run(_affine(x, weight, bias, y))
+
+
+def _affine(x: Array, weight: Array, bias: Array, y: Array) -> Iterator[threads.Task]:
     few = 0 < len(x) <= skinny.MOST
     if few:
         x, weight, bias = (np.ascontiguousarray(array) for array in (x, weight, bias))

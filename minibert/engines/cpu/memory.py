@@ -41,7 +41,10 @@ class Arena:
         size = math.prod(shape) * dtype.itemsize
         if size < _SMALL:
             return np.empty(shape, dtype)
-        return np.asarray(_Lease(self, self._take(_rounded(size)), shape, dtype))
+        buffer = self._take(_rounded(size))
+        lease = buffer.view(_Lease)
+        lease._arena = self
+        return np.ndarray(shape, dtype, lease)
 
     def _take(self, size: int) -> Array:
         with self._lock:
@@ -60,7 +63,7 @@ class Arena:
                 else:
                     del self._free[longest_unused]
             try:
-                buffer = np.empty(size + _ALIGNMENT, np.uint8)
+                buffer = _aligned(size)
             except MemoryError:
                 self._in_use -= size
                 self._peak = before
@@ -73,28 +76,32 @@ class Arena:
     def _collect(self) -> None:
         while self._returned:
             buffer = self._returned.popleft()
-            size = buffer.size - _ALIGNMENT
+            size = buffer.size
             self._in_use -= size
             self._free.setdefault(size, []).append(buffer)
             self._free.move_to_end(size)
 
 
-class _Lease:
-    """Owns a buffer for as long as an array looks at it."""
+class _Buffer(np.ndarray):
+    """Of a class of its own: NumPy lets a view refer to the owner of its memory directly, past any array whose base is
+    an ordinary one; a lease must not be passed."""
 
-    def __init__(self, arena: Arena, buffer: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self._arena = arena
-        self._buffer = buffer
-        address = buffer.ctypes.data
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": shape,
-            "typestr": dtype.str,
-            "data": (address + -address % _ALIGNMENT, False),
-        }
+
+class _Lease(np.ndarray):
+    """A view of a buffer, which goes back to the arena when the last array that looks at it is gone."""
+
+    _arena: Arena
 
     def __del__(self) -> None:
-        self._arena._returned.append(self._buffer)
+        arena = getattr(self, "_arena", None)  # not of a view that somebody makes of this one
+        if arena is not None:
+            arena._returned.append(self.base)
+
+
+def _aligned(size: int) -> Array:
+    whole = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -whole.ctypes.data % _ALIGNMENT
+    return whole[start : start + size].view(_Buffer)
 
 
 def _rounded(size: int) -> int:

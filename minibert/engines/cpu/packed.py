@@ -12,6 +12,7 @@ thinks of it; it is the same for every kind of vector that LLVM knows.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from typing import Any
 
@@ -22,7 +23,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from ...ops.xp import Array
-from . import amx, memory, threads
+from . import amx, counters, memory, threads
 from .compile import kernel
 
 MOST = 128
@@ -141,14 +142,19 @@ _tile_of_rows, _tile_of_4, _tile_of_2, _tile_of_1 = _tile(ROWS), _tile(4), _tile
 
 
 @kernel
-def multiply(x: Any, weights: Any, bias: Any, y: Any, scratch: Any, first: Any, last: Any) -> None:
-    """y = x Wᵀ + b for the panels first to last.    x (M, in), bias (out,), y (M, out), scratch (M, WIDTH)"""
+def multiply(x: Any, weights: Any, bias: Any, y: Any, scratch: Any, counts: Any, own: Any) -> None:
+    """y = x Wᵀ + b.    x (M, in), bias (out,), y (M, out), scratch (M, WIDTH)
+
+    Several threads may call this for the same y, each with scratch and a number `own` of its own, and share the panels
+    as they find time; back when all is done. counts: `counters`.
+    """
     rows, inputs = x.shape
     outputs = y.shape[1]
     # unsigned addresses plus signed offsets would be doubles
     x_at, y_at, weights_at = np.int64(x.ctypes.data), np.int64(y.ctypes.data), np.int64(weights.ctypes.data)
     scratch_at = np.int64(scratch.ctypes.data)
-    for p in range(first, last):
+    p = counters.take(counts, own, weights.shape[0])
+    while p >= 0:
         start = p * WIDTH
         width = min(WIDTH, outputs - start)
         target, stride = (y_at + 4 * start, outputs) if width == WIDTH else (scratch_at, WIDTH)
@@ -179,13 +185,13 @@ def multiply(x: Any, weights: Any, bias: Any, y: Any, scratch: Any, first: Any, 
             for n in range(rows):
                 for j in range(width):
                     y[n, start + j] = scratch[n, j]
+        counters.finish(counts, 1)
+        p = counters.take(counts, own, weights.shape[0])
+    counters.wait(counts, weights.shape[0])
 
 
 def tasks(x: Array, weight: Array, bias: Array, y: Array, number: int) -> list[threads.Task]:
-    """Tasks that together compute y = x Wᵀ + b, at most so many."""
-    ready, x, bias = panels(weight), np.ascontiguousarray(x), np.ascontiguousarray(bias)
-
-    def part(piece: slice) -> None:
-        multiply(x, ready, bias, y, memory.empty((len(x), WIDTH)), piece.start, piece.stop)
-
-    return [lambda piece=piece: part(piece) for piece in threads.ranges(len(ready), number)]  # type: ignore[misc]
+    """So many calls that together compute y = x Wᵀ + b; each returns when all of it is computed."""
+    x, bias, scratch = np.ascontiguousarray(x), np.ascontiguousarray(bias), memory.empty((number, len(x), WIDTH))
+    ready, counts = panels(weight), counters.counters(number)
+    return [functools.partial(multiply, x, ready, bias, y, scratch[own], counts, own) for own in range(number)]

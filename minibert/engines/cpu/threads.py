@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import threadpoolctl
 
-from . import waiting
+from . import counters
 
 Task = Callable[[], object]
 
@@ -108,7 +108,7 @@ class _Region:
         self.waiting = tasks
         self.error: BaseException | None = None
         self._helpers: list[None] = []  # an entry for each at work; appending and popping need no lock
-        self._left = np.zeros(1, np.int64)  # changes when a helper leaves; who waits looks at it
+        self._left = counters.counters(1)  # changes when a helper leaves; who waits looks at it
 
     def work(self) -> None:
         """Take tasks until there are none, or one has failed."""
@@ -143,11 +143,21 @@ class _Region:
             while self._helpers:
                 time.sleep(1e-3)
 
+    def check(self) -> None:
+        """Raise what a task has raised."""
+        if self.error is None:
+            return
+        try:
+            raise self.error
+        finally:  # or its traceback would hold the region, and the region it, and both the tasks' arrays
+            self.waiting.clear()
+            self.error = None
+
     def _wait(self) -> None:
         patience = time.perf_counter() + PATIENCE
         while (left := int(self._left[0])) >= 0 and self._helpers:
             if time.perf_counter() < patience:
-                waiting.changed(self._left, left, LOOKS)
+                counters.changed(self._left, left)
             else:
                 time.sleep(NAP)
 
@@ -161,7 +171,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self._calls: deque[_Region] = deque()  # a region as often as it wants a helper
-        self._posted = np.zeros(1, np.int64)
+        self._posted = counters.counters(1)
         self._asleep: list[threading.Lock] = []
         self._threads = 0
         self._lock = threading.Lock()
@@ -194,7 +204,7 @@ class _Pool:
     def _rest(self, posted: int) -> None:
         patience = time.perf_counter() + PATIENCE
         while time.perf_counter() < patience:
-            if waiting.changed(self._posted, posted, LOOKS):
+            if counters.changed(self._posted, posted):
                 return
         bell = threading.Lock()
         bell.acquire()
@@ -210,9 +220,6 @@ PATIENCE = 5e-3
 
 NAP = 2e-4
 """Seconds between two looks of who waits longer than that."""
-
-LOOKS = 1000
-"""Looks between two glances at the clock."""
 
 _CORES = os.cpu_count() or 1
 _blas, _pool = _Blas(), _Pool()
@@ -262,13 +269,22 @@ def run(tasks: Iterable[Task]) -> None:
         except BaseException as error:
             region.error = error
         region.join()
-    if region.error is None:
+    region.check()
+
+
+def share(tasks: Sequence[Task]) -> None:
+    """Run tasks that share one piece of work, each of which returns when all of it is done, whoever did it: the first
+    here, others on the pool. Nobody waits for those of the pool that come late and find nothing to do.
+    """
+    if len(tasks) == 1:
+        run(tasks)
         return
-    try:
-        raise region.error
-    finally:  # or its traceback would hold the region, and the region it, and both the tasks' arrays
-        region.waiting.clear()
-        region.error = None
+    region = _Region(deque(tasks[1:]))
+    with _blas.held():
+        _pool.call(region, len(tasks) - 1)
+        tasks[0]()
+    region.waiting.clear()
+    region.check()
 
 
 def number(work: float, least: float) -> int:
