@@ -79,11 +79,29 @@ def embeddings_backward(ops: Any, g: Scope, c: Scope, dx: Array) -> Array:
 
 def layer(ops: Any, p: Scope, c: Scope, x: Array, cu_seqlens: Array, config: BertConfig, drop: Dropout) -> Array:
     """h = LN(x + drop(attention(x W_qkv) W_O))        y = LN(h + drop(FFN(h)))"""
+    if c.forgets and drop.seed is None:
+        y = _in_one_piece(ops, p, x, cu_seqlens, config)
+        if y is not None:
+            return y
     qkv, c["attention.self.qkv"] = ops.linear(x, *p("attention.self.qkv"))
     context, c["attention.self"] = ops.attention(
         qkv, cu_seqlens, config.num_attention_heads, config.is_decoder, *_attention_drop(c, config, drop)
     )
     return _after_attention(ops, p, c, context, x, config, drop)
+
+
+def _in_one_piece(ops: Any, p: Scope, x: Array, cu_seqlens: Array, config: BertConfig) -> Array | None:
+    """The layer by an engine that has an operator for all of it, for inference; None where there is none."""
+    if not hasattr(ops, "encoder_layer"):
+        return None
+    linears = "attention.self.qkv", "attention.output.dense", "intermediate.dense", "output.dense"
+    weights, biases = zip(*(p(name) for name in linears), strict=True)
+    norms = *p("attention.output.LayerNorm"), *p("output.LayerNorm")
+    heads, causal = config.num_attention_heads, config.is_decoder
+    y: Array | None = ops.encoder_layer(
+        x, cu_seqlens, heads, causal, weights, biases, norms, config.layer_norm_eps, config.activation
+    )
+    return y
 
 
 def layer_backward(ops: Any, g: Scope, c: Scope, dy: Array) -> Array:

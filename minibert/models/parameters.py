@@ -163,6 +163,11 @@ class Scope:
     def __contains__(self, name: str) -> bool:
         return self.prefix + name in self.store
 
+    @property
+    def forgets(self) -> bool:
+        """Whether whatever is filed here is dropped."""
+        return isinstance(self.store, Keep) and self.store.nothing
+
     def __call__(self, name: str) -> tuple[Array, Array]:
         """The (weight, bias) pair of a module."""
         return self[f"{name}.weight"], self[f"{name}.bias"]
@@ -181,6 +186,7 @@ class Keep(MutableMapping[str, Any]):
 
     def __init__(self, *suffixes: str) -> None:
         self._suffixes = suffixes
+        self.nothing = not suffixes
         self._kept: dict[str, Any] = {}
 
     def __setitem__(self, name: str, value: Any) -> None:

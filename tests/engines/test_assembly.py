@@ -119,7 +119,7 @@ def signature(name, compiled):
 def assembly(compiled, types):
     """The kernel's own code; without the wrapper for Python, which unpacks floats as doubles, and not from the disk
     cache, which has no text."""
-    anew = numba.njit(**FLAGS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(compiled.py_func)
+    anew = numba.njit(**FLAGS, no_cpython_wrapper=True)(compiled.py_func)
     anew.compile(types)
     (text,) = anew.inspect_asm().values()
     return text

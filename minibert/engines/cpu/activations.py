@@ -95,13 +95,9 @@ def fused(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Fused:
     return Fused(*(kernel(f) for f in (bias_value, value_of, times_slope)))
 
 
-FUSED = {
-    "gelu": fused(gelu_value, gelu_slope),
-    "gelu_new": fused(gelu_new_value, gelu_new_slope),
-    "relu": fused(relu_value, relu_slope),
-    "silu": fused(silu_value, silu_slope),
-    "tanh": fused(tanh_value, tanh_slope),
-}
+VALUES = {"gelu": gelu_value, "gelu_new": gelu_new_value, "relu": relu_value, "silu": silu_value, "tanh": tanh_value}
+_SLOPES = {"gelu": gelu_slope, "gelu_new": gelu_new_slope, "relu": relu_slope, "silu": silu_slope, "tanh": tanh_slope}
+FUSED = {name: fused(VALUES[name], _SLOPES[name]) for name in VALUES}
 
 
 class ActivationCache(NamedTuple):

@@ -40,6 +40,9 @@ from .tiles import (
 ROWS, STEPS = 256, 12
 """Of the left factor, and of either by DEPTH: what is split at a time, and stays in the second cache."""
 
+MOST_DEPTH = STEPS * DEPTH
+"""What is added up before it is added to the result."""
+
 EARLY = 1
 """The step after which a finished block is added: the matrix unit then has work, and what it stored is in the cache."""
 
@@ -72,7 +75,7 @@ def _constants() -> Array:
     return constants
 
 
-_CONSTANTS, _ZERO = _constants(), 64
+CONSTANTS, _ZERO = _constants(), 64
 
 
 @helper
@@ -143,7 +146,7 @@ def multiply(
     a: Matrix, b: Matrix, c: Matrix, shape: tuple[int, int, int], bias: int, scratch: int, constants: int,
     counts: Array, own: int, parts: int,
 ) -> None:  # fmt: skip
-    """c = a b + bias, or c += a b with bias 0; c by rows. shape: rows and columns of c, depth. scratch: `_workspace`.
+    """c = a b + bias, or c += a b with bias 0; c by rows. shape: rows and columns of c, depth. scratch: `workspace`.
 
     The matrix unit works on its own. While it does, the vector units split what it multiplies next, and add to c what
     it computed last.
@@ -162,19 +165,17 @@ def multiply(
     configure(constants)
     for top in range(0, rows, ROWS):
         height = min(ROWS, rows - top)
-        for first in range(0, depth, STEPS * DEPTH):
+        for first in range(0, depth, MOST_DEPTH):
             before, here, counts = here, counts[:round_size], counts[round_size:]
             number, finished = counters.take(here, own, blocks), 0
             if number < 0:
                 continue
-            deep = min(STEPS * DEPTH, depth - first)
+            deep = min(MOST_DEPTH, depth - first)
             steps = (deep + DEPTH - 1) // DEPTH
             _split_left((a[0] + top * a[1] + first * a[2], a[1], a[2]), height, deep, zero, spare, left)
             n = BLOCK * number
             for tile in range(2 * steps):
-                _split_right(
-                    (b[0] + first * b[1] + n * b[2], b[1], b[2]), deep, columns - n, tile, zero, spare, right
-                )
+                _split_right((b[0] + first * b[1] + n * b[2], b[1], b[2]), deep, columns - n, tile, zero, spare, right)
             if first > 0:
                 counters.wait(before, blocks)
             while number >= 0:
@@ -224,11 +225,11 @@ def tasks(
     rows, depth = a.shape
     columns = b.shape[1]
     start = np.zeros(columns, np.float32) if bias is None else np.ascontiguousarray(bias)
-    size = _workspace(rows, depth)
+    size = workspace(rows, depth)
     scratch = memory.empty((number, size), np.uint8)
-    rounds = -(-rows // ROWS) * -(-depth // (STEPS * DEPTH))
-    rest = _CONSTANTS.ctypes.data, counters.counters(number, rounds)
-    arguments = _matrix(a), _matrix(b), _matrix(out), (rows, columns, depth), 0 if add else start.ctypes.data
+    rounds = -(-rows // ROWS) * -(-depth // MOST_DEPTH)
+    rest = CONSTANTS.ctypes.data, counters.counters(number, rounds)
+    arguments = matrix(a), matrix(b), matrix(out), (rows, columns, depth), 0 if add else start.ctypes.data
 
     def part(own: int, *_: Array) -> None:
         multiply(*arguments, scratch.ctypes.data + own * size, *rest, own, number)
@@ -241,11 +242,12 @@ def product(a: Array, b: Array, out: Array, bias: Array | None = None, add: bool
     tasks(a, b, out, bias, add)[0]()
 
 
-def _matrix(x: Array) -> Matrix:
+def matrix(x: Array) -> Matrix:
+    """As `multiply` takes it; keeps nothing alive."""
     return x.ctypes.data, x.strides[0], x.strides[1]
 
 
-def _workspace(rows: int, depth: int) -> int:
+def workspace(rows: int, depth: int) -> int:
     """Bytes: a block of the result, one of a factor, and what is split."""
     steps = min(STEPS, -(-depth // DEPTH))
     return 3 * _SMALL + PACKED * (2 * STEPS + steps * -(-min(rows, ROWS) // BLOCK))

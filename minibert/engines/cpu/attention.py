@@ -103,28 +103,35 @@ def _share(cache: AttentionCache, products: int, part: Callable[..., object]) ->
     BLAS is held even if the calling thread does it all: it would wake its own threads for every product of a head.
     """
     heads, width = len(cache.peaks), cache.context.shape[1] // len(cache.peaks)
-    lengths = _lengths(cache)
+    lengths = np.diff(cache.cu_seqlens)
     work = heads * products * int((lengths * (lengths + 16)).sum()) * (width + 16)  # 16: what is not products
     if not work:
         return
-    before = np.zeros(len(cache.cu_seqlens), np.int64)  # scores of earlier sequences: numbers them for dropout
-    np.cumsum(heads * lengths**2, out=before[1:])
+    cu_seqlens, before = score_counts(cache.cu_seqlens, heads)
     dropout = mask(cache.dropout_rate, cache.dropout_key)
     number = threads.number(work, _LEAST)
     counts = counters.counters(number)
 
     def task(own: int) -> None:
-        part(counts, own, cache.qkv, cache.cu_seqlens, before, cache.causal, dropout, _scratch(cache))
+        part(counts, own, cache.qkv, cu_seqlens, before, cache.causal, dropout, _scratch(cache))
 
     with threads.held():
         threads.share([functools.partial(task, own) for own in range(number)])
 
 
-def _lengths(cache: AttentionCache) -> Array:
-    return cache.cu_seqlens[1:] - cache.cu_seqlens[:-1]
+def score_counts(cu_seqlens: Array, heads: int) -> tuple[Array, Array]:
+    """cu_seqlens as kernels take it, and how many scores earlier sequences have: that numbers them for dropout."""
+    cu_seqlens = np.asarray(cu_seqlens, np.int64)
+    before = np.zeros(len(cu_seqlens), np.int64)
+    np.cumsum(heads * np.diff(cu_seqlens) ** 2, out=before[1:])
+    return cu_seqlens, before
+
+
+def scratch_size(cu_seqlens: Array) -> int:
+    """Of the largest block of scores, its rows rounded up."""
+    longest = int(np.diff(cu_seqlens).max())
+    return min(longest, BLOCK) * (longest + ROUND - 1)
 
 
 def _scratch(cache: AttentionCache) -> Array:
-    """For the largest block of scores, its rows rounded up."""
-    longest = int(_lengths(cache).max())
-    return empty((min(longest, BLOCK) * (longest + ROUND - 1),))
+    return empty((scratch_size(cache.cu_seqlens),))

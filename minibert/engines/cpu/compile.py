@@ -6,6 +6,8 @@ The flags, and what each is for:
 - fastmath contract, reassoc, nsz: fused multiply-adds and vectorised sums. Not the rest of it: NaN and infinity keep
   their meaning, and a division stays a division.
 - forceinline, of helpers: left to itself LLVM inlines small functions only, and a loop with a call in it stays scalar.
+  A kernel that helpers use is called; if nothing was said, it would get their flag.
+- no_cfunc_wrapper: nobody in C calls a kernel, and what nobody calls need not be compiled.
 - never `parallel`: Numba's own threads and those of BLAS would spin on the same cores.
 """
 
@@ -25,7 +27,13 @@ from numba.core.serialize import dumps
 
 log = logging.getLogger("minibert")
 
-FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
+FLAGS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "reassoc", "nsz"},
+    "forceinline": False,
+    "no_cfunc_wrapper": True,
+}
 INLINED: dict[str, Any] = {**FLAGS, "forceinline": True}
 
 

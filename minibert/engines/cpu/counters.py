@@ -23,6 +23,7 @@ from ...ops.xp import Array
 from .compile import helper, kernel
 
 _X86 = platform.machine().lower() in ("x86_64", "amd64")
+_instruction: Any = intrinsic
 _NUMBER = ir.IntType(64)
 LINE = 8
 """Numbers in a cache line: two that are written to and share one disturb each other."""
@@ -56,19 +57,19 @@ def _look(b: ir.IRBuilder, address: Any) -> Any:
     return b.load_atomic(_at(b, address), ordering="acquire", align=8)
 
 
-@intrinsic
+@_instruction
 def add(typing, address, number):  # type: ignore[no-untyped-def]
     """Add to the number at an address; what it was. Whoever then reads it sees all that this thread wrote before."""
     return _number(2, lambda b, address, number: b.atomic_rmw("add", _at(b, address), number, "acq_rel"))
 
 
-@intrinsic
+@_instruction
 def read(typing, address):  # type: ignore[no-untyped-def]
     """What the number at an address is now: an ordinary read would be moved out of a loop."""
     return _number(1, _look)
 
 
-@intrinsic
+@_instruction
 def _let_others_run(typing):  # type: ignore[no-untyped-def]
     """Who is waited for may need this core."""
 

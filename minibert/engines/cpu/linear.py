@@ -44,10 +44,11 @@ def linear_backward(dy: Array, cache: LinearCache, totals: Sequence[Array] | Non
 
 def affine(x: Array, weight: Array, bias: Array, y: Array) -> None:
     """y = x Wᵀ + b"""
-    number = threads.number(y.size * x.shape[1], LEAST)
+    (rows, columns), depth = y.shape, x.shape[1]
+    number = threads.number(y.size * depth, LEAST)
     if packed.fits(x, weight):
         threads.share(packed.tasks(x, weight, bias, y, number))
-    elif len(x) < number * ROWS and amx.pays(*y.shape, x.shape[1]):
+    elif rows < number * ROWS and amx.pays(rows, columns, depth):
         threads.share(amx.tasks(x, weight.T, y, bias, number=number))
     else:
         threads.run(_affine(x, weight, bias, y))
