@@ -34,9 +34,13 @@ def bert(ops: Any, p: Scope, c: Scope, batch: Batch, config: BertConfig, drop: D
     """Token, position and segment ids -> last hidden states (N, H), or (M, H) where only M tokens are asked for."""
     x = embeddings(ops, p.at("embeddings"), c.at("embeddings"), batch, config, drop)
     c["embeddings.hidden"] = x
-    for i in range(config.num_hidden_layers):
+    last = config.num_hidden_layers - 1 if batch.asked is not None else config.num_hidden_layers
+    done = 0
+    if c.forgets and drop.seed is None:
+        x, done = _in_one_piece(ops, p, x, batch.cu_seqlens, config, last)
+    for i in range(done, config.num_hidden_layers):
         name = f"encoder.layer.{i}"
-        if batch.asked is not None and i == config.num_hidden_layers - 1:
+        if i == last:
             x = layer_at(ops, p.at(name), c.at(name), x, batch, config, drop)
         else:
             x = layer(ops, p.at(name), c.at(name), x, batch.cu_seqlens, config, drop)
@@ -79,29 +83,11 @@ def embeddings_backward(ops: Any, g: Scope, c: Scope, dx: Array) -> Array:
 
 def layer(ops: Any, p: Scope, c: Scope, x: Array, cu_seqlens: Array, config: BertConfig, drop: Dropout) -> Array:
     """h = LN(x + drop(attention(x W_qkv) W_O))        y = LN(h + drop(FFN(h)))"""
-    if c.forgets and drop.seed is None:
-        y = _in_one_piece(ops, p, x, cu_seqlens, config)
-        if y is not None:
-            return y
     qkv, c["attention.self.qkv"] = ops.linear(x, *p("attention.self.qkv"))
     context, c["attention.self"] = ops.attention(
         qkv, cu_seqlens, config.num_attention_heads, config.is_decoder, *_attention_drop(c, config, drop)
     )
     return _after_attention(ops, p, c, context, x, config, drop)
-
-
-def _in_one_piece(ops: Any, p: Scope, x: Array, cu_seqlens: Array, config: BertConfig) -> Array | None:
-    """The layer by an engine that has an operator for all of it, for inference; None where there is none."""
-    if not hasattr(ops, "encoder_layer"):
-        return None
-    linears = "attention.self.qkv", "attention.output.dense", "intermediate.dense", "output.dense"
-    weights, biases = zip(*(p(name) for name in linears), strict=True)
-    norms = *p("attention.output.LayerNorm"), *p("output.LayerNorm")
-    heads, causal = config.num_attention_heads, config.is_decoder
-    y: Array | None = ops.encoder_layer(
-        x, cu_seqlens, heads, causal, weights, biases, norms, config.layer_norm_eps, config.activation
-    )
-    return y
 
 
 def layer_backward(ops: Any, g: Scope, c: Scope, dy: Array) -> Array:
@@ -110,6 +96,20 @@ def layer_backward(ops: Any, g: Scope, c: Scope, dy: Array) -> Array:
     dqkv = ops.attention_backward(dcontext, c["attention.self"])
     dx_attention, *_ = ops.linear_backward(dqkv, c["attention.self.qkv"], g("attention.self.qkv"))
     return dx + dx_attention
+
+
+def _in_one_piece(
+    ops: Any, p: Scope, x: Array, cu_seqlens: Array, config: BertConfig, number: int
+) -> tuple[Array, int]:
+    """The first layers by an engine that has an operator for all of them, for inference -> y, how many layers."""
+    if not hasattr(ops, "encoder_layers"):
+        return x, 0
+    linears = "attention.self.qkv", "attention.output.dense", "intermediate.dense", "output.dense"
+    modules = *linears, "attention.output.LayerNorm", "output.LayerNorm"
+    layers = [[tensor for module in modules for tensor in p(f"encoder.layer.{i}.{module}")] for i in range(number)]
+    heads, causal = config.num_attention_heads, config.is_decoder
+    y = ops.encoder_layers(x, cu_seqlens, heads, causal, layers, config.layer_norm_eps, config.activation)
+    return (x, 0) if y is None else (y, number)
 
 
 def layer_at(ops: Any, p: Scope, c: Scope, x: Array, batch: Batch, config: BertConfig, drop: Dropout) -> Array:

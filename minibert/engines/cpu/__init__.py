@@ -26,7 +26,7 @@ from ... import ops
 from ...ops import *  # noqa: F403  (what is not made fast below)
 from . import threads
 from .attention import attention_probs as _attention_probs
-from .encoder_layer import encoder_layer as encoder_layer
+from .encoder_layers import encoder_layers as encoder_layers
 
 workers = threads.count
 

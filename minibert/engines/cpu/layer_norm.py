@@ -168,14 +168,15 @@ def _forward(
         x = reference_dropout(x, rate, key)[0]
     rows, width = x.shape
     numbers = mask(rate if fused else 0.0, key)
-    x, residual, gamma, beta = (np.ascontiguousarray(a) for a in (x, residual, gamma, beta))
+    x, residual = np.ascontiguousarray(x), np.ascontiguousarray(residual)
+    gain, offset = gamma.copy(), beta.copy()  # those of a file are read-only, another type: it would be compiled, too
     y, xhat, rstd = memory.empty(x.shape), memory.empty(x.shape), memory.empty((rows,))
 
     def part(start: int, stop: int) -> None:
         n = slice(start, stop)
         first = np.uint32(start * width if fused else 0)
         normalise(
-            x[n], _NOTHING, residual[n], gamma, beta, np.float32(eps), first, *numbers, y[n], xhat[n], rstd[n]
+            x[n], _NOTHING, residual[n], gain, offset, np.float32(eps), first, *numbers, y[n], xhat[n], rstd[n]
         )  # fmt: skip
 
     threads.split(rows, _LEAST // max(width, 1), part)
