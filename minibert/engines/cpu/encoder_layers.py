@@ -64,7 +64,7 @@ def encoder_layers(
     work = rows * sum(weight.size for weight in weights)
     number, at_once = threads.number(work, LEAST), max(1, int(_MOST // work))
     rounds = 4 + sum(_rounds(rows, weight.shape[1]) for weight in weights)
-    space = memory.empty((rows * (7 * hidden + 2 * inner + 2 * num_heads),))
+    space = memory.empty((rows * (7 * hidden + inner + 2 * num_heads),))
     scratch = memory.empty((number, -(-most // 16) * 16))
     batch = cu_seqlens, before, num_heads, bool(causal), np.float32(eps), mask(0.0, 0), inner
     compiled, table = _kernel(_by_panels if few else _by_tiles, activation), _table(tensors, few)
@@ -186,7 +186,6 @@ def _kernel(product: Callable[..., None], activation: str) -> Any:
         h, space = _carve(space, rows, hidden)
         x_next, space = _carve(space, rows, hidden)
         u, space = _carve(space, rows, inner)
-        a, space = _carve(space, rows, inner)
         peaks, space = _carve(space, heads, rows)
         inverses, space = _carve(space, heads, rows)
         narrow, wide = _rounds(rows, hidden), _rounds(rows, inner)
@@ -216,14 +215,14 @@ def _kernel(product: Callable[..., None], activation: str) -> Any:
             piece = take(now, own, pieces)
             while piece >= 0:
                 for n in range(piece * _ROWS, min((piece + 1) * _ROWS, rows)):
-                    row, result = u[n], a[n]
+                    row = u[n]
                     for i in range(inner):
-                        result[i] = value(row[i])
+                        row[i] = value(row[i])
                 finish(now, 1)
                 piece = take(now, own, pieces)
             wait(now, pieces)
             now, counts = _next(counts, wide, parts)
-            product(a, w[3], _array(b[3], (hidden,)), s, scratch, constants, now, own, parts)
+            product(u, w[3], _array(b[3], (hidden,)), s, scratch, constants, now, own, parts)
             now, counts = _next(counts, 1, parts)
             _add_and_normalise(s, h, gamma2, beta2, eps, out, scratch, now, own)
 
