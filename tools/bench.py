@@ -34,7 +34,9 @@ import time
 from pathlib import Path
 
 import bench_sides
-from bench_sides import CORES, GEMMS, OURS, ROWS, SIDES, TOLERANCE, flops
+from bench_gemms import GEMMS
+from bench_rows import CORES, OURS, ROWS, TOLERANCE, flops
+from bench_sides import SIDES
 
 LOST, AGAIN = 0.05, 2
 QUICK_ROWS = ("8x128", "1x128", "encode")

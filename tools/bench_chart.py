@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from bench import best_of, disturbed, duration
-from bench_sides import OURS
+from bench_rows import OURS
 
 COLOURS = {
     OURS: "#c2410c",
@@ -42,11 +42,11 @@ def draw(content, path):
     rows = [(row["title"], bars_of(row)) for row in content["rows"].values() if row["sides"]]
     height = 0.95 + sum(0.5 + 0.27 * len(bars) for _, bars in rows)
     figure = Figure(figsize=(10, height), dpi=100, facecolor="white")
-    axes = figure.add_axes((0.215, 0.3 / height, 0.57, 1 - 1.0 / height))
+    axes = figure.add_axes((0.2, 0.3 / height, 0.5, 1 - 1.0 / height))
     y = 0.0
     for title, bars in rows:
         slowest = max(one["median"] for *_, one in bars)
-        axes.text(-0.36, y, title, fontsize=11, color=INK, weight="bold", va="center")
+        axes.text(-0.376, y, title, fontsize=11, color=INK, weight="bold", va="center")
         y -= 0.33
         for library, way, one in bars:
             ours = library == OURS

@@ -6,9 +6,12 @@ other dtype go to the reference, so proofs in float64 and by complex step run on
 whoever made it, and so backward finds its forward.
 
 How many threads, by construction: an operator is cut into as many parts as there are threads (`threads.count`), but
-into none too small to pay for handing it over; a batch without gradients is cut into groups of whole sequences first,
-which need no word with each other until the end. On 1 core nothing is cut. On 64 a single sentence uses the few
-threads that it can feed, and a batch uses all.
+into none too small to pay for handing it over; where all must wait for the last, they take small pieces from each
+other (`counters`). A batch without gradients is cut into groups of whole sequences first, which need no word with each
+other until the end. On 1 core nothing is cut. On 64 a single sentence uses the few threads that it can feed, and a
+batch uses all.
+
+`encoder_layers` is the one operator without a reference of its own: it is those of a layer, one after the other.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from .dropout import Mask, _mix
 from .vector_math import exp32
 
 BLOCK = 256
-"""Query rows of one block. Of 512 tokens 256 are a tenth faster than 128, since products of more rows are."""
+"""Query rows of one block. Of 512 tokens 256 are faster than 128, since products of more rows are."""
 
 ROUND = 32
 """Rows of scores are this many numbers long, or a multiple: four vectors, the step of an unrolled loop."""

@@ -51,12 +51,6 @@ def _call(b: ir.IRBuilder, name: str, result: ir.Type) -> Any:
     return b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(result, []), name), [])  # type: ignore[no-untyped-call]
 
 
-def _look(b: ir.IRBuilder, address: Any) -> Any:
-    if _X86:  # lets the core's other thread run meanwhile
-        _call(b, "llvm.x86.sse2.pause", ir.VoidType())
-    return b.load_atomic(_at(b, address), ordering="acquire", align=8)
-
-
 @_instruction
 def add(typing, address, number):  # type: ignore[no-untyped-def]
     """Add to the number at an address; what it was. Whoever then reads it sees all that this thread wrote before."""
@@ -66,7 +60,19 @@ def add(typing, address, number):  # type: ignore[no-untyped-def]
 @_instruction
 def read(typing, address):  # type: ignore[no-untyped-def]
     """What the number at an address is now: an ordinary read would be moved out of a loop."""
-    return _number(1, _look)
+    return _number(1, lambda b, address: b.load_atomic(_at(b, address), ordering="acquire", align=8))
+
+
+@_instruction
+def _pause(typing):  # type: ignore[no-untyped-def]
+    """Between two looks: the core's other thread runs meanwhile."""
+
+    def write(b: ir.IRBuilder) -> Any:
+        if _X86:
+            _call(b, "llvm.x86.sse2.pause", ir.VoidType())
+        return ir.Constant(_NUMBER, 0)
+
+    return _number(0, write)
 
 
 @_instruction
@@ -108,6 +114,7 @@ def wait(counts: Any, size: Any) -> None:
     """Until all pieces of range(size) are done."""
     looks = 0
     while read(np.int64(counts.ctypes.data)) < size:
+        _pause()
         looks += 1
         if looks == LOOKS:
             _let_others_run()
@@ -118,7 +125,8 @@ def wait(counts: Any, size: Any) -> None:
 def changed(counter: Any, old: Any) -> bool:
     """Has counter[0] become another number than `old` within LOOKS looks?"""
     address = np.int64(counter.ctypes.data)
-    for _ in range(LOOKS):  # noqa: SIM110  # what Numba compiles
+    for _ in range(LOOKS):
         if read(address) != old:
             return True
+        _pause()
     return False

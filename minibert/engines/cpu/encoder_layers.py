@@ -48,8 +48,8 @@ def encoder_layers(
 ) -> Array | None:
     """h = LN(x + attention(x W_qkv) W_O)        y = LN(h + FFN(h))        one layer after the other
 
-    x (N, H), cu_seqlens (B+1,) -> y (N, H); None where there is no kernel for it: of another dtype than float32, or of
-    few rows and weights that may change.
+    x (N, H), cu_seqlens (B+1,), layers of one shape -> y (N, H); None where there is no kernel for it: of another dtype
+    than float32, of few rows and weights that may change, or of many rows where there is no AMX.
     """
     tensors = [tensor for layer in layers for tensor in layer]
     if not tensors or not len(x) or any(t.dtype != np.float32 or not t.flags.c_contiguous for t in (x, *tensors)):

@@ -20,7 +20,8 @@ LEAST = 1e6
 """Multiplications that pay for a thread: some 20 µs of work."""
 
 ROWS = 256
-"""Rows a thread should have; with fewer, packing the other operand costs more than a tenth of the product."""
+"""Rows a thread should have: it then has nine tenths of the rate of 512 rows, with 128 less than that
+(tools/bench_products.py); the rest goes into packing the other operand."""
 
 
 class LinearCache(NamedTuple):

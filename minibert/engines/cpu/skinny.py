@@ -14,7 +14,8 @@ import numpy as np
 from .compile import kernel
 
 MOST = 32
-"""Rows up to which this beats OpenBLAS, which does 35 GFLOP/s a core with 16 rows and 80 with 64; this does 55."""
+"""Rows up to which this beats OpenBLAS: tools/bench_products.py prints 51 GFLOP/s against 34 at 16 rows, 61 against 56
+at 32, and 77 against 84 at 64."""
 
 
 @kernel
