@@ -97,9 +97,10 @@ def _table(tensors: list[Array], few: bool) -> Array:
     return table
 
 
-@helper
+@register_jitable(**FLAGS)
 def _rounds(rows: int, depth: int) -> int:
-    """Of counters, for a product: `amx.multiply` has the most."""
+    """Of counters, for a product: `amx.multiply` has the most. Python asks, too: a `helper` would be compiled for it in
+    every process."""
     return (rows + amx.ROWS - 1) // amx.ROWS * ((depth + amx.MOST_DEPTH - 1) // amx.MOST_DEPTH)
 
 
