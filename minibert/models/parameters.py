@@ -166,7 +166,7 @@ class Scope:
     @property
     def forgets(self) -> bool:
         """Whether whatever is filed here is dropped."""
-        return isinstance(self.store, Keep) and self.store.nothing
+        return isinstance(self.store, Keep) and not self.store.suffixes
 
     def __call__(self, name: str) -> tuple[Array, Array]:
         """The (weight, bias) pair of a module."""
@@ -185,12 +185,11 @@ class Keep(MutableMapping[str, Any]):
     """
 
     def __init__(self, *suffixes: str) -> None:
-        self._suffixes = suffixes
-        self.nothing = not suffixes
+        self.suffixes = suffixes
         self._kept: dict[str, Any] = {}
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if name.endswith(self._suffixes):
+        if name.endswith(self.suffixes):
             self._kept[name] = value
 
     def __getitem__(self, name: str) -> Any:

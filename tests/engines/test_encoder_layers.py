@@ -65,17 +65,8 @@ many = [(60,), (128,), (40, 1, 33), (300, 250)]
 
 
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("lengths", few)
-def test_few_rows(lengths, causal, layers):
-    x, cu_seqlens = inputs(lengths)
-    expected = one_by_one(x, cu_seqlens, causal, layers)
-    np.testing.assert_array_equal(in_one(x, cu_seqlens, causal, layers), expected)
-
-
-@needs_amx
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("lengths", many)
-def test_many_rows(lengths, causal, layers):
+@pytest.mark.parametrize("lengths", [*few, *(pytest.param(lengths, marks=needs_amx) for lengths in many)])
+def test_what_the_operators_give(lengths, causal, layers):
     x, cu_seqlens = inputs(lengths)
     expected = one_by_one(x, cu_seqlens, causal, layers)
     np.testing.assert_array_equal(in_one(x, cu_seqlens, causal, layers), expected)

@@ -3,8 +3,8 @@
 Two cores are seldom equally fast: one is shared with another program, or with another machine of the same host. If each
 had half of an operator to do, the faster would wait. So who is done with a piece takes the next; a counter says which.
 
-A thread that sleeps takes 50 µs to wake, and in a virtual machine, whose host has given its core away, milliseconds:
-more than many an operator takes. So whoever waits for a part of an operator looks for a while before it sleeps.
+A thread that sleeps may take longer to wake than many an operator takes, above all in a virtual machine whose host has
+given its core away. So whoever waits for a part of an operator looks for a while before it sleeps.
 """
 
 from __future__ import annotations

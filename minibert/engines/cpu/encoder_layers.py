@@ -1,8 +1,8 @@
 """Layers of the encoder as one kernel, for inference.
 
-With a short text an operator takes some hundred microseconds, and to come back to Python after each, and to hand the
-next one to the threads, takes nearly as long: what Python needs has been driven out of the caches by the weights. Here
-the threads go from operator to operator by themselves, and share the pieces of each.
+With a short text an operator is done so soon that it counts to come back to Python after each, and to hand the next one
+to the threads: what Python needs has been driven out of the caches by the weights. Here the threads go from operator to
+operator by themselves, and share the pieces of each.
 """
 
 from __future__ import annotations
