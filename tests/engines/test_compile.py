@@ -175,6 +175,37 @@ folder.touch()
     folder.mkdir()
 
 
+EVERYTHING = """\
+import hashlib, logging, sys
+import numpy as np
+import minibert as mb
+from minibert.training import AdamW
+logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stdout)
+config = mb.BertConfig(vocab_size=99, hidden_size=64, num_attention_heads=2, num_hidden_layers=2, intermediate_size=128)
+model = mb.BertForMaskedLM(config, seed=0)
+optimizer = AdamW(model, lr=1e-3)
+said = hashlib.sha256()
+for rows, length in (1, 7), (4, 80):
+    ids = np.arange(rows * length).reshape(rows, length) % 99
+    said.update(model(ids).logits)
+    out, gradients = model.loss_and_grads(ids, labels=np.where(ids % 7, -100, ids), dropout_seed=1)
+    optimizer.step(gradients)
+    said.update(out.loss)
+print(said.hexdigest(), "numba.np.arraymath" in sys.modules)
+"""
+
+
+def test_every_kernel_is_loaded_without_numbas_library():
+    """Inference and training out of the cache: of Numba, only what code needs to run is there, and it is the same."""
+
+    def run():
+        command = [sys.executable, "-c", EVERYTHING]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout.split()
+
+    *_, digest, _ = run()
+    assert run() == [digest, "False"]
+
+
 def test_library_users_see_nothing_unless_they_ask(capfd):
     compiling._announce.cache_clear()
     compiling._announce(kept=True)

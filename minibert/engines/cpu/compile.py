@@ -23,6 +23,7 @@ from typing import Any
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache
+from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 
 log = logging.getLogger("minibert")
@@ -100,8 +101,11 @@ class _Cache(FunctionCache):
         self._cache_file._source_stamp = _sources()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Numba's own would first load all that it can compile, which is the compiler's business, and half of the time
+        of a short process; compiled code needs the runtime."""
         try:
-            found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            rtsys.initialize(target_context)
+            found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except Exception as error:  # whatever unpickling a damaged file may raise
             log.debug("damaged cache of %s: %r", self._name, error)
             found = None

@@ -69,10 +69,13 @@ def _owner(array: Array) -> Array:
 @kernel
 def pack(weight: Any, out: Any) -> None:
     for p in range(out.shape[0]):
-        for j in range(WIDTH):
-            o = p * WIDTH + j
-            for k in range(out.shape[1]):
-                out[p, k, j] = weight[o, k] if o < weight.shape[0] else np.float32(0)
+        start = p * WIDTH
+        rows = min(WIDTH, weight.shape[0] - start)
+        for k in range(out.shape[1]):
+            for j in range(rows):
+                out[p, k, j] = weight[start + j, k]
+            for j in range(rows, WIDTH):
+                out[p, k, j] = 0
 
 
 def _tile(rows: int) -> Any:
