@@ -22,7 +22,7 @@ class Mutant(NamedTuple):
     call: int | None = None
 
 
-# `call` counts from the loss down; 2 is then a layer in the middle of the model, and 0 of linear is the decoder.
+# `call` counts from the loss down; 2 is then a layer in the middle of the model.
 MUTANTS = (
     Mutant(
         "layer norm: mean term missing", "add_layer_norm_backward",
@@ -65,10 +65,11 @@ MUTANTS = (
     Mutant("attention: 1/√D missing on dK", "attention_backward", "@ q\n", "@ q / scale\n", 2),
     Mutant("attention: heads of dQ in the wrong order", "attention_backward", "dscores @ k", "(dscores @ k)[::-1]", 2),
     Mutant("attention: dQ and dK exchanged", "attention_backward", "(dq, dk, dv)", "(dk, dq, dv)", 2),
-    Mutant("linear: bias sum skips the last position", "linear_backward", "dy.sum(axis=0)", "dy[:-1].sum(axis=0)", 7),
+    Mutant("linear: bias sum skips the last position", "linear_backward", "dy.sum(axis=0)", "dy[:-1].sum(axis=0)", 6),
     Mutant("linear: dx through the transposed weight", "linear_backward", "dy @ weight,",
            "dy @ (weight.T if weight.shape[0] == weight.shape[1] else weight),"),
-    Mutant("tied decoder: its gradient dropped", "linear_backward", "dy.T @ x", "0 * (dy.T @ x)", 0),
+    Mutant("tied decoder: its gradient dropped", "linear_cross_entropy_backward",
+           "linear_cache, totals)\n", "linear_cache, (0 * totals[0], totals[1]))\n"),
     Mutant(
         "embedding: repeated ids overwrite", "embedding_backward",
         "return dtable", "dtable[cache.ids] = dy; return dtable",
@@ -77,7 +78,8 @@ MUTANTS = (
     Mutant("tanh: derivative 1 - y", "tanh_backward", "dy * (1 - y * y)", "dy * (1 - y)"),
     Mutant("loss: divided by all rows, not the labelled", "cross_entropy_backward",
            "* weights", "* (weights > 0) / len(labels)"),
-    Mutant("loss: softmax without the one-hot", "cross_entropy_backward", "labels] -= 1", "labels] -= 0"),
+    Mutant("loss: softmax without the one-hot", "linear_cross_entropy_backward",
+           "cross_entropy_backward(dloss, cache)", "softmax(cache.logits)[0] * dloss / len(cache.labels)"),
     Mutant("dropout: another mask in backward", "dropout_backward",
            "return _apply(dy, *cache)", "return _apply(dy, cache.rate, cache.key + 1, cache.offset)"),
     Mutant("dropout: scale forgotten in backward", "dropout_backward",

@@ -35,6 +35,7 @@ class BertPreTrainedModel(StoredModel):
     _check_labels                 the user's labels -> packed labels
     _logits, _logits_backward     hidden states (N, H) -> packed logits, and back
     _loss, _loss_backward         logits and labels -> scalar, and back; cross-entropy unless they say otherwise
+    _head_backward                the two steps back at once, for those that need not hold the gradient of the logits
     _present                      packed logits -> what the user sees, (B, ...) arrays
     """
 
@@ -58,6 +59,9 @@ class BertPreTrainedModel(StoredModel):
 
     def _loss_backward(self, c: Scope, dloss: float) -> Logits:
         return {"logits": self.ops.cross_entropy_backward(dloss, c["loss"])}
+
+    def _head_backward(self, g: Scope, c: Scope, dloss: float) -> Array:
+        return self._logits_backward(g, c, self._loss_backward(c, dloss))
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
         raise NotImplementedError
@@ -202,7 +206,14 @@ class BertPreTrainedModel(StoredModel):
 
     def grads_at(self, prepared: Prepared, caches: Any, dloss: float = 1.0) -> tuple[Block, Array]:
         """Gradients of dloss · loss from the caches of `loss_at`: a block like the parameters, and d(word vectors)."""
-        return self._backward(Scope(caches), self._loss_backward(Scope(caches), dloss))
+        c = Scope(caches)
+        states = c.at(self.body)["embeddings.hidden"]  # complex if parameters or inputs are
+        grads = self.parameters.like(
+            np.result_type(self.parameters.flat, states, 1j if np.iscomplexobj(dloss) else 1.0)
+        )
+        g = Scope(grads)
+        dx = self._head_backward(g, c, dloss)
+        return grads, bert_backward(self.ops, g.at(self.body), c.at(self.body), dx, self.config)
 
     def _encode(self, p: Scope, c: Scope, batch: Batch, drop: Dropout) -> Array:
         return bert(self.ops, p.at(self.body), c.at(self.body), batch, self.config, drop)
@@ -220,12 +231,6 @@ class BertPreTrainedModel(StoredModel):
 
         engines.side_by_side(self.ops, [functools.partial(run, i) for i in range(len(groups))])
         return states[0] if len(states) == 1 else np.concatenate(states)
-
-    def _backward(self, c: Scope, dlogits: Logits) -> tuple[Block, Array]:
-        grads = self.parameters.like(np.result_type(self.parameters.flat, *dlogits.values()))
-        g = Scope(grads)
-        dx = self._logits_backward(g, c, dlogits)
-        return grads, bert_backward(self.ops, g.at(self.body), c.at(self.body), dx, self.config)
 
     def _present_grads(self, grads: Block, dwords: Array, batch: Batch) -> Mapping[str, Array]:
         if batch.inputs_embeds is None:

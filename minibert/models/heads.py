@@ -36,10 +36,13 @@ def masked_lm(ops: Any, p: Scope, c: Scope, x: Array, rows: Array, config: BertC
     return logits
 
 
-def masked_lm_backward(ops: Any, g: Scope, c: Scope, dlogits: Array, config: BertConfig) -> Array:
-    """Common mistake: forgetting that the tied decoder gives the word embeddings a second gradient."""
+def masked_lm_backward(ops: Any, g: Scope, c: Scope, dloss: float, loss: Any, config: BertConfig) -> Array:
+    """From the cross-entropy of the logits, whose cache is `loss`.    -> dx (N, H)
+
+    Common mistake: forgetting that the tied decoder gives the word embeddings a second gradient.
+    """
     totals = [g[name] for name in decoder_names(config)]
-    dt, *_ = ops.linear_backward(dlogits, c["cls.predictions.decoder"], totals)
+    dt, *_ = ops.linear_cross_entropy_backward(dloss, loss, c["cls.predictions.decoder"], totals)
     dt, *dparams = ops.layer_norm_backward(dt, c["cls.predictions.transform.LayerNorm"])
     g.add("cls.predictions.transform.LayerNorm", *dparams)
     dt = getattr(ops, f"{config.activation}_backward")(dt, c["cls.predictions.transform"])

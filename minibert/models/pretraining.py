@@ -59,10 +59,6 @@ class BertForPreTraining(BertPreTrainedModel):
             "seq_relationship_logits": pooled_classifier(self.ops, p, c, x, batch, NSP, NO_DROP),
         }
 
-    def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
-        dx = masked_lm_backward(self.ops, g, c, dlogits["prediction_logits"], self.config)
-        return dx + pooled_classifier_backward(self.ops, g, c, dlogits["seq_relationship_logits"], NSP)
-
     def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
         masked, c["loss.masked_lm"] = _masked_lm_loss(self.ops, logits["prediction_logits"], labels["labels"])
         following, c["loss.next_sentence"] = self.ops.cross_entropy(
@@ -70,11 +66,10 @@ class BertForPreTraining(BertPreTrainedModel):
         )
         return masked + following
 
-    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
-        return {
-            "prediction_logits": self.ops.cross_entropy_backward(dloss, c["loss.masked_lm"]),
-            "seq_relationship_logits": self.ops.cross_entropy_backward(dloss, c["loss.next_sentence"]),
-        }
+    def _head_backward(self, g: Scope, c: Scope, dloss: float) -> Array:
+        dx = masked_lm_backward(self.ops, g, c, dloss, c["loss.masked_lm"], self.config)
+        dlogits = self.ops.cross_entropy_backward(dloss, c["loss.next_sentence"])
+        return dx + pooled_classifier_backward(self.ops, g, c, dlogits, NSP)
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
         following = logits["seq_relationship_logits"]
@@ -103,12 +98,12 @@ class BertForMaskedLM(BertPreTrainedModel):
         rows = np.arange(x.shape[0]) if rows is None else batch.places(rows)
         return {"logits": masked_lm(self.ops, p, c, x, rows, self.config)}
 
-    def _logits_backward(self, g: Scope, c: Scope, dlogits: Logits) -> Array:
-        return masked_lm_backward(self.ops, g, c, dlogits["logits"], self.config)
-
     def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
         loss, c["loss"] = _masked_lm_loss(self.ops, logits["logits"], labels["labels"])
         return loss
+
+    def _head_backward(self, g: Scope, c: Scope, dloss: float) -> Array:
+        return masked_lm_backward(self.ops, g, c, dloss, c["loss"], self.config)
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
         return {"logits": unpack(logits["logits"], batch.rows, batch.shape)}

@@ -10,11 +10,13 @@ Every row of the gradient sums to 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from .activations import sigmoid
+from .linear import LinearCache, linear_backward
 from .softmax import softmax
 from .xp import Array, namespace, real
 
@@ -51,6 +53,16 @@ def cross_entropy_backward(dloss: Array | float, cache: CrossEntropyCache) -> Ar
     difference, _ = softmax(logits)
     difference[namespace(logits).arange(len(labels)), labels] -= 1
     return difference * (_scalar(dloss) * weights)[:, None]
+
+
+def linear_cross_entropy_backward(
+    dloss: Array | float, cache: CrossEntropyCache, linear_cache: LinearCache, totals: Sequence[Array] | None = None
+) -> tuple[Array, Array, Array]:
+    """Both steps back from the cross-entropy of a linear layer's logits.    -> dx, dweight, dbias
+
+    Of a vocabulary's logits the gradient is the largest array of a training step; an engine need not hold all of it.
+    """
+    return linear_backward(cross_entropy_backward(dloss, cache), linear_cache, totals)
 
 
 class SpanCrossEntropyCache(NamedTuple):

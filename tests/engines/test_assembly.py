@@ -44,7 +44,7 @@ TYPES = {
     "layer_norm": MASK_PARTS
     | {"x": F2, "bias": F1, "residual": F2, "gamma": F1, "beta": F1, "eps": F, "first": UINT}
     | {"y": F2, "xhat": F2, "rstd": F1, "dy": F2, "dresidual": F2, "dx": F2, "dgammas": F2, "dbetas": F2},
-    "losses": {"logits": F2, "labels": I1, "ignore_index": INT, "peaks": F1, "totals": F1, "losses": F1}
+    "losses": {"logits": F2, "labels": I1, "ignore_index": INT, "peaks": F1, "totals": F1, "losses": F1, "first": INT}
     | {"factor": F, "dlogits": F2},
     "packed": {"weight": F2, "out": F3, "x": F2, "weights": F3, "bias": F1, "y": F2, "scratch": F2}
     | {"counts": I1, "own": INT},

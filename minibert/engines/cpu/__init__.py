@@ -100,3 +100,4 @@ for _name, _file in MADE_FAST.items():
     setattr(_here, _name, _forward(_name, _module))
     if (_gradient := f"{_name}_backward") in ops.__all__:
         setattr(_here, _gradient, _backward(_gradient, _module))
+linear_cross_entropy_backward = _backward("linear_cross_entropy_backward", import_module(".losses", __name__))

@@ -70,10 +70,10 @@ def _affine(x: Array, weight: Array, bias: Array, y: Array) -> Iterator[threads.
         yield functools.partial(part, rows, columns)
 
 
-def product(a: Array, b: Array, out: Array) -> Iterator[threads.Task]:
-    """Tasks that together compute out = a b."""
+def product(a: Array, b: Array, out: Array, add: bool = False) -> Iterator[threads.Task]:
+    """Tasks that together compute out = a b, or out += a b."""
     for rows, columns in parts(out, a.shape[1]):
-        yield functools.partial(multiply, a[rows], b[:, columns], out[rows, columns])
+        yield functools.partial(multiply, a[rows], b[:, columns], out[rows, columns], add=add)
 
 
 def multiply(a: Array, b: Array, out: Array, bias: Array | None = None, add: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +11,17 @@ from ...ops.losses import IGNORE_INDEX
 from ...ops.xp import Array
 from . import memory, threads
 from .compile import kernel
+from .linear import LinearCache, product, weight_gradients
 from .vector_math import exp32, row_max32
 
 LEAST = 1 << 15
 """Logits that are worth a thread."""
+
+AT_ONCE = 1 << 21
+"""Numbers of a gradient of logits that are there at the same time, 8 MB."""
+
+LEAST_CLASSES = 512
+"""Of a block, however many rows there are: with fewer the products would be slow."""
 
 
 class CrossEntropyCache(NamedTuple):
@@ -40,14 +48,37 @@ def cross_entropy(logits: Array, labels: Array, ignore_index: int = IGNORE_INDEX
 
 
 def cross_entropy_backward(dloss: Array | float, cache: CrossEntropyCache) -> Array:
+    return _gradients(dloss, cache, 0, memory.empty(cache.logits.shape))
+
+
+def linear_cross_entropy_backward(
+    dloss: Array | float, cache: CrossEntropyCache, linear_cache: LinearCache, totals: Sequence[Array] | None = None
+) -> tuple[Array, Array, Array]:
+    """A block of classes after the other: its part of dlogits, and what follows from that."""
+    (rows, classes), (x, weight) = cache.logits.shape, linear_cache
+    dx = memory.empty(x.shape)
+    dweight, dbias = totals or (memory.empty(weight.shape), memory.empty(weight.shape[:1]))
+    width = max(LEAST_CLASSES, AT_ONCE // max(rows, 1))
+    room = memory.empty((rows * min(width, classes),))
+    for first in range(0, classes, width):
+        block = slice(first, min(first + width, classes))
+        shape = rows, block.stop - first
+        dlogits = _gradients(dloss, cache, first, room[: shape[0] * shape[1]].reshape(shape))
+        after = product(dlogits, weight[block], dx, add=first > 0)
+        gradients = weight_gradients(dlogits, x, dweight[block], dbias[block], totals is not None)
+        threads.run([*after, *gradients])
+    return dx, dweight, dbias
+
+
+def _gradients(dloss: Array | float, cache: CrossEntropyCache, first: int, dlogits: Array) -> Array:
+    """Those of as many classes as there is room for, from the first on."""
     logits, labels, weight, peaks, totals, ignore_index = cache
     factor = np.float32(float(dloss) * weight)
-    dlogits = memory.empty(logits.shape)
 
     def part(a: int, b: int) -> None:
-        row_gradients(logits[a:b], labels[a:b], ignore_index, peaks[a:b], totals[a:b], factor, dlogits[a:b])
+        row_gradients(logits[a:b], labels[a:b], ignore_index, peaks[a:b], totals[a:b], factor, first, dlogits[a:b])
 
-    threads.split(len(labels), max(1, LEAST // max(logits.shape[1], 1)), part)
+    threads.split(len(labels), max(1, LEAST // max(dlogits.shape[1], 1)), part)
     return dlogits
 
 
@@ -69,15 +100,17 @@ def row_losses(logits: Any, labels: Any, ignore_index: Any, peaks: Any, totals: 
 
 @kernel
 def row_gradients(
-    logits: Any, labels: Any, ignore_index: Any, peaks: Any, totals: Any, factor: Any, dlogits: Any
+    logits: Any, labels: Any, ignore_index: Any, peaks: Any, totals: Any, factor: Any, first: Any, dlogits: Any
 ) -> None:
-    """factor·(softmax(x) - onehot(label)); zeros where there is no label."""
+    """factor·(softmax(x) - onehot(label)) of the classes from the first on; zeros where there is no label."""
+    width = dlogits.shape[1]
     for n in range(logits.shape[0]):
-        row, out, peak = logits[n], dlogits[n], peaks[n]
+        row, out, peak = logits[n, first : first + width], dlogits[n], peaks[n]
         if labels[n] == ignore_index:
             out[:] = np.float32(0)
             continue
         share = factor / totals[n]
-        for j in range(row.shape[0]):
+        for j in range(width):
             out[j] = share * exp32(row[j] - peak)
-        out[labels[n]] -= factor
+        if first <= labels[n] < first + width:
+            out[labels[n] - first] -= factor
