@@ -23,7 +23,8 @@ from minibert.engines.cpu.compile import FLAGS, kernel
 from minibert.engines.cpu.dropout import mask
 from minibert.engines.cpu.vector_math import exp32
 
-F1, F2, F3 = numba.float32[::1], numba.float32[:, ::1], numba.float32[:, :, ::1]
+F1, F2 = numba.float32[::1], numba.float32[:, ::1]
+F3, F4 = numba.float32[:, :, ::1], numba.float32[:, :, :, ::1]
 I1, INT, UINT, F, BOOL = numba.int64[::1], numba.int64, numba.uint32, numba.float32, numba.boolean
 MASK = numba.typeof(mask(0.1, 7))
 
@@ -46,7 +47,7 @@ TYPES = {
     | {"y": F2, "xhat": F2, "rstd": F1, "dy": F2, "dresidual": F2, "dx": F2, "dgammas": F2, "dbetas": F2},
     "losses": {"logits": F2, "labels": I1, "ignore_index": INT, "peaks": F1, "totals": F1, "losses": F1, "first": INT}
     | {"factor": F, "dlogits": F2},
-    "packed": {"weight": F2, "out": F3, "x": F2, "weights": F3, "bias": F1, "y": F2, "scratch": F2}
+    "packed": {"weight": F2, "out": F4, "x": F2, "weights": F4, "bias": F1, "y": F2, "scratch": F1}
     | {"counts": I1, "own": INT},
     "skinny": {"x": F2, "weight": F2, "bias": F1, "y": F2},
     "optimiser": {"x": F1, "sums": numba.float64[::1], "p": F1, "g": F1, "m": F1, "v": F1, "constants": F1},

@@ -83,6 +83,14 @@ def test_few_rows_are_the_same_on_any_number_of_threads(n, frozen):
         assert frozen is False or (other == results[0]).all()
 
 
+def test_a_row_is_the_same_in_any_company():
+    """Tiles have rows of several numbers, some filled up with zeros; the sums of a row are always in one order."""
+    x, weight, bias = layer(np.random.default_rng(0), 40, 300, 70, frozen=True)
+    alone = np.concatenate([cpu.linear(x[n : n + 1], weight, bias)[0] for n in range(40)])
+    for n in range(1, 41):
+        np.testing.assert_array_equal(cpu.linear(x[:n], weight, bias)[0], alone[:n])
+
+
 def test_only_what_nobody_can_write_is_packed():
     x, weight, _ = layer(np.random.default_rng(0), 4, 8, 8, frozen=False)
     view = weight[:]

@@ -47,8 +47,8 @@ EARLY = 1
 """The step after which a finished block is added: the matrix unit then has work, and what it stored is in the cache."""
 
 LEAST_ROWS = 56
-"""Rows beyond which this beats kernels of vectors: tools/bench_products.py prints 140 GFLOP/s a thread against 114 at
-64 rows. With fewer, splitting the other factor takes most of the time."""
+"""Rows beyond which this beats kernels of vectors: tools/bench_products.py prints 149 GFLOP/s a thread against 106 at
+96 rows, and 78 against 97 at 56: with few, splitting the other factor takes most of the time."""
 
 Matrix = tuple[int, int, int]
 """Address, and the distances in bytes from row to row and from column to column, one of which is 4."""

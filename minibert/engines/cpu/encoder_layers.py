@@ -59,7 +59,7 @@ def encoder_layers(
     if not few and not all(amx.pays(rows, *weight.shape) for weight in weights):
         return None
     cu_seqlens, before = score_counts(cu_seqlens, num_heads)
-    most = packed.WIDTH * rows if few else amx.workspace(rows, max(hidden, inner)) // 4
+    most = packed.room(rows, max(hidden, inner)) if few else amx.workspace(rows, max(hidden, inner)) // 4
     most = max(most, scratch_size(cu_seqlens), hidden + 1)
     work = rows * sum(weight.size for weight in weights)
     number, at_once = threads.number(work, LEAST), max(1, int(_MOST // work))
@@ -132,9 +132,8 @@ def _matrix(x: Any) -> Any:
 
 def _by_panels(x: Any, weight: Any, bias: Any, y: Any, scratch: Any, _: Any, counts: Any, own: Any, __: Any) -> None:
     """y = x Wᵀ + b    weight: address of `packed.panels`"""
-    panels = _array(weight, ((bias.size + packed.WIDTH - 1) // packed.WIDTH, x.shape[1], packed.WIDTH))
-    few = scratch[: len(x) * packed.WIDTH].reshape(len(x), packed.WIDTH)
-    packed.multiply(x, panels, bias, y, few, counts, own)
+    panels = _array(weight, ((bias.size + packed.WIDTH - 1) // packed.WIDTH, 2, x.shape[1], packed.LANES))
+    packed.multiply(x, panels, bias, y, scratch, counts, own)
 
 
 def _by_tiles(

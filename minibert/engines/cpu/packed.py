@@ -2,17 +2,19 @@
 
 BLAS copies both operands of every product into the order in which it reads them. With few rows that costs more than the
 product itself; but weights that cannot change, as those of a mapped file, can be copied once and for all: in panels of
-WIDTH outputs, so that the numbers which meet one number of x lie side by side.
+WIDTH outputs, so that the numbers which meet one number of x lie side by side. Rows of x are turned, which is little,
+in blocks of a tile's rows: then the tile reads forward only, whatever the strides of x.
 
-    y[n : n+12, panel] += x[n+i, k] · panel[k]        for all k, the sums of a tile of y in registers
+    sums[block, panel] += x[block, k] · panel[k]        for all k, the sums of a tile in registers
 
-That tile is written in LLVM's own language, because the vectors must stay in registers whatever a loop vectoriser
+The tile is written in LLVM's own language, because the vectors must stay in registers whatever a loop vectoriser
 thinks of it; it is the same for every kind of vector that LLVM knows.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import weakref
 from typing import Any
 
@@ -20,23 +22,31 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 from ...ops.xp import Array
 from . import amx, counters, memory, threads
-from .compile import kernel
+from .compile import FLAGS, helper, kernel
 
 MOST = 128
 """Rows up to which this beats OpenBLAS. tools/bench_products.py prints, on a processor with AVX-512 and for one thread,
-78 GFLOP/s against 34 at 16 rows and 125 against 109 at 128. Where there is AMX, that is for more than LEAST_ROWS."""
+61 GFLOP/s against 27 at 16 rows and 112 against 79 at 128. Where there is AMX, that is for more than LEAST_ROWS."""
+
+LINE = 16
+"""Numbers of a line of the cache."""
 
 _FEATURES = llvm.get_host_cpu_features()
 LANES = 16 if _FEATURES.get("avx512f") else 8
-ROWS = 12 if LANES == 16 else 6  # of a tile: its sums fill the registers
-VECTORS = 2
-WIDTH = LANES * VECTORS
+WIDTH = LANES * 2
+ROWS = 12 if LANES == 16 else 6
+"""Of a tile as wide as the panel: its sums fill the registers."""
+STEP = ROWS // 3
+"""Fewer rows are filled up with zeros to a multiple of this."""
+TALL = 16 if LANES == 16 else 12
+"""Of a tile half as wide as the panel. Up to that many rows meet each number of the weights once, as it comes from
+memory, and the memory never waits for a second tile to use what the first one read."""
 DEPTH = 256  # of a panel at a time: it stays in the innermost cache
-AHEAD = 512  # steps of k: what the second cache is told to fetch while the first multiplies
+AHEAD = 64  # steps of k: what the second cache is told to fetch while the first multiplies
 
 _packed: dict[tuple[int, tuple[int, ...]], Array] = {}
 
@@ -48,12 +58,15 @@ def fits(x: Array, weight: Array) -> bool:
 
 
 def panels(weight: Array) -> Array:
-    """weight (out, in) -> (out/WIDTH, in, WIDTH), filled up with zeros; made once, and kept as long as the weight."""
+    """weight (out, in) -> (out/WIDTH, 2, in, LANES), filled up with zeros; made once and kept while the weight is."""
     key = weight.ctypes.data, weight.shape
     found = _packed.get(key)
     if found is None:
         outputs, inputs = weight.shape
-        found = np.empty((-(-outputs // WIDTH), inputs, WIDTH), np.float32)
+        shape = -(-outputs // WIDTH), 2, inputs, LANES
+        whole = np.empty(math.prod(shape) + LINE, np.float32)
+        start = -whole.ctypes.data // 4 % LINE  # no vector lies across two lines of the cache
+        found = whole[start : start + math.prod(shape)].reshape(shape)
         threads.split(len(found), 1, lambda a, b: pack(weight[a * WIDTH : b * WIDTH], found[a:b]))
         weakref.finalize(_owner(weight), _packed.pop, key, None)
         _packed[key] = found
@@ -69,63 +82,67 @@ def _owner(array: Array) -> Array:
 @kernel
 def pack(weight: Any, out: Any) -> None:
     for p in range(out.shape[0]):
-        start = p * WIDTH
-        rows = min(WIDTH, weight.shape[0] - start)
-        for k in range(out.shape[1]):
-            for j in range(rows):
-                out[p, k, j] = weight[start + j, k]
-            for j in range(rows, WIDTH):
-                out[p, k, j] = 0
+        for half in range(2):
+            start = p * WIDTH + half * LANES
+            rows = min(LANES, max(weight.shape[0] - start, 0))
+            for k in range(out.shape[2]):
+                for j in range(rows):
+                    out[p, half, k, j] = weight[start + j, k]
+                for j in range(rows, LANES):
+                    out[p, half, k, j] = 0
 
 
-def _tile(rows: int) -> Any:
+def _tile(rows: int, halves: int) -> Any:
     @intrinsic
-    def tile(context: Any, x: Any, stride: Any, panel: Any, depth: Any, y: Any, y_stride: Any) -> Any:
-        """y[i, :WIDTH] += Σₖ x[i, k]·panel[k] for so many rows; addresses, and strides in numbers."""
+    def tile(context: Any, x: Any, panel: Any, apart: Any, depth: Any, sums: Any) -> Any:
+        """sums[i] += Σₖ x[k, i]·panel[k] for so many rows i. Addresses; apart: numbers between two halves of a panel.
+
+        x (depth, rows), panel (depth, LANES) or two of them, sums (rows, WIDTH)
+        """
 
         def code(target: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            x, stride, panel, depth, y, y_stride = arguments
+            x, panel, apart, depth, sums = arguments
             if LANES == 16:  # LLVM would split the vectors, for fear of the lower clock of processors of 2017
                 set.add(b.function.attributes, '"prefer-vector-width"="512"')
                 set.add(b.function.attributes, '"min-legal-vector-width"="512"')
             number, vector = ir.FloatType(), ir.VectorType(ir.FloatType(), LANES)
-            i64, i32 = ir.IntType(64), ir.IntType(32)
+            i64, i32, byte = ir.IntType(64), ir.IntType(32), ir.IntType(8)
+            zero = ir.Constant(i64, 0)
 
-            def at(address: Any, row: Any, column: Any) -> Any:
-                return b.gep(b.inttoptr(address, number.as_pointer()), [b.add(row, column)])
+            def at(address: Any, row: Any, columns: int, column: Any) -> Any:
+                place = b.add(b.mul(row, ir.Constant(i64, columns)), column)
+                return b.gep(b.inttoptr(address, number.as_pointer()), [place])
 
-            def vectors(pointer: Any) -> list[Any]:
-                ends = (b.gep(pointer, [ir.Constant(i64, v * LANES)]) for v in range(VECTORS))
+            def vectors(address: Any, row: Any, columns: int, between: Any) -> list[Any]:
+                ends = (at(address, row, columns, column) for column in (zero, between)[:halves])
                 return [b.bitcast(end, vector.as_pointer()) for end in ends]
 
-            zero, nothing = ir.Constant(i64, 0), ir.Constant(vector, ir.Undefined)
+            nothing = ir.Constant(vector, ir.Undefined)
             everywhere = ir.Constant(ir.VectorType(i32, LANES), [0] * LANES)
             fma_type = ir.FunctionType(vector, [vector] * 3)
             fma = cgutils.get_or_insert_function(b.module, fma_type, f"llvm.fma.v{LANES}f32")  # type: ignore[no-untyped-call]
-            byte = ir.IntType(8)
             read_soon = [ir.Constant(i32, 0), ir.Constant(i32, 2), ir.Constant(i32, 1)]
             prefetch_type = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), i32, i32, i32])
             prefetch = cgutils.get_or_insert_function(b.module, prefetch_type, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
-            x_rows = [b.mul(stride, ir.Constant(i64, i)) for i in range(rows)]
-            places = [vectors(at(y, b.mul(y_stride, ir.Constant(i64, i)), zero)) for i in range(rows)]
+            places = [vectors(sums, ir.Constant(i64, i), WIDTH, ir.Constant(i64, LANES)) for i in range(rows)]
             starts = [[b.load(place, align=4) for place in row] for row in places]
             before, loop, after = b.block, b.append_basic_block("loop"), b.append_basic_block("after")
             b.branch(loop)
             b.position_at_end(loop)
             k = b.phi(i64)
-            sums = [[b.phi(vector) for _ in row] for row in starts]
-            weights = [b.load(v, align=4) for v in vectors(at(panel, b.mul(k, ir.Constant(i64, WIDTH)), zero))]
-            for later in vectors(at(panel, b.mul(b.add(k, ir.Constant(i64, AHEAD)), ir.Constant(i64, WIDTH)), zero)):
+            so_far = [[b.phi(vector) for _ in row] for row in starts]
+            weights = [b.load(v, align=4) for v in vectors(panel, k, LANES, apart)]
+            for later in vectors(panel, b.add(k, ir.Constant(i64, AHEAD)), LANES, apart):
                 b.call(prefetch, [b.bitcast(later, byte.as_pointer()), *read_soon])
             totals = []
-            for x_row, row in zip(x_rows, sums, strict=True):
-                one = b.insert_element(nothing, b.load(at(x, x_row, k)), ir.Constant(i32, 0))
+            for i, row in enumerate(so_far):
+                one = b.insert_element(nothing, b.load(at(x, k, rows, ir.Constant(i64, i))), ir.Constant(i32, 0))
                 all_lanes = b.shuffle_vector(one, nothing, everywhere)
                 totals.append([b.call(fma, [all_lanes, w, s]) for w, s in zip(weights, row, strict=True)])
             following = b.add(k, ir.Constant(i64, 1))
             k.add_incoming(zero, before)
             k.add_incoming(following, loop)
-            for phis, firsts, nexts in zip(sums, starts, totals, strict=True):
+            for phis, firsts, nexts in zip(so_far, starts, totals, strict=True):
                 for phi, first, following_sum in zip(phis, firsts, nexts, strict=True):
                     phi.add_incoming(first, before)
                     phi.add_incoming(following_sum, loop)
@@ -136,58 +153,91 @@ def _tile(rows: int) -> Any:
                     b.store(total, place, align=4)
             return target.get_dummy_value()
 
-        return types.void(*(types.int64,) * 6), code
+        return types.void(*(types.int64,) * 5), code
 
     return tile
 
 
-_tile_of_rows, _tile_of_4, _tile_of_2, _tile_of_1 = _tile(ROWS), _tile(4), _tile(2), _tile(1)
+_full_tile, _tile_of_2, _tile_of_1 = _tile(ROWS, 2), _tile(2 * STEP, 2), _tile(STEP, 2)
+_tall_tile = _tile(TALL, 1)
+
+
+@register_jitable(**FLAGS)
+def _filled_up(rows: int) -> int:
+    """Rows with those of zeros."""
+    return TALL if ROWS < rows <= TALL else (rows + STEP - 1) // STEP * STEP
+
+
+@register_jitable(**FLAGS)
+def room(rows: int, inputs: int) -> int:
+    """Numbers of scratch that `multiply` needs."""
+    return _filled_up(rows) * (inputs + WIDTH)
+
+
+@helper
+def _block(filled_up: int, n: int) -> int:
+    """Rows of the tile that begins with row n."""
+    return TALL if filled_up == TALL else min(ROWS, filled_up - n)
+
+
+@helper
+def _turn(x: Any, filled_up: int, turned: Any) -> None:
+    """x (M, in) -> block after block, (in, its rows) each"""
+    rows, inputs = x.shape
+    n = 0
+    while n < filled_up:
+        block = _block(filled_up, n)
+        there = min(block, rows - n)
+        out = turned[n * inputs : (n + block) * inputs].reshape(inputs, block)
+        for k in range(inputs):
+            for i in range(there):
+                out[k, i] = x[n + i, k]
+            for i in range(there, block):
+                out[k, i] = 0
+        n += block
 
 
 @kernel
 def multiply(x: Any, weights: Any, bias: Any, y: Any, scratch: Any, counts: Any, own: Any) -> None:
-    """y = x Wᵀ + b.    x (M, in), bias (out,), y (M, out), scratch (M, WIDTH)
+    """y = x Wᵀ + b.    x (M, in), weights (P, 2, in, LANES), bias (out,), y (M, out), scratch (room(M, in),)
 
     Several threads may call this for the same y, each with scratch and a number `own` of its own, and share the panels
     as they find time; back when all is done. counts: `counters`.
     """
-    rows, inputs = x.shape
-    outputs = y.shape[1]
+    (rows, inputs), outputs = x.shape, y.shape[1]
+    filled_up = _filled_up(rows)
+    turned, sums = scratch[: filled_up * inputs], scratch[filled_up * inputs :]
+    _turn(x, filled_up, turned)
     # unsigned addresses plus signed offsets would be doubles
-    x_at, y_at, weights_at = np.int64(x.ctypes.data), np.int64(y.ctypes.data), np.int64(weights.ctypes.data)
-    scratch_at = np.int64(scratch.ctypes.data)
+    x_at, sums_at, weights_at = np.int64(turned.ctypes.data), np.int64(sums.ctypes.data), np.int64(weights.ctypes.data)
+    apart = inputs * LANES
     p = counters.take(counts, own, weights.shape[0])
     while p >= 0:
         start = p * WIDTH
         width = min(WIDTH, outputs - start)
-        target, stride = (y_at + 4 * start, outputs) if width == WIDTH else (scratch_at, WIDTH)
-        for n in range(rows):
-            if width == WIDTH:
-                for j in range(WIDTH):
-                    y[n, start + j] = bias[start + j]
-            else:
-                for j in range(WIDTH):
-                    scratch[n, j] = bias[start + j] if j < width else np.float32(0)
+        for n in range(filled_up):
+            for j in range(WIDTH):
+                sums[n * WIDTH + j] = bias[start + j] if j < width else np.float32(0)
         for k in range(0, inputs, DEPTH):
             depth = min(DEPTH, inputs - k)
-            panel = weights_at + 4 * WIDTH * (p * inputs + k)
-            source = x_at + 4 * k
+            panel = weights_at + 4 * (p * WIDTH * inputs + k * LANES)
             n = 0
-            while n + ROWS <= rows:
-                _tile_of_rows(source + 4 * n * inputs, inputs, panel, depth, target + 4 * n * stride, stride)
-                n += ROWS
-            while n + 4 <= rows:
-                _tile_of_4(source + 4 * n * inputs, inputs, panel, depth, target + 4 * n * stride, stride)
-                n += 4
-            while n + 2 <= rows:
-                _tile_of_2(source + 4 * n * inputs, inputs, panel, depth, target + 4 * n * stride, stride)
-                n += 2
-            if n < rows:
-                _tile_of_1(source + 4 * n * inputs, inputs, panel, depth, target + 4 * n * stride, stride)
-        if width != WIDTH:
-            for n in range(rows):
-                for j in range(width):
-                    y[n, start + j] = scratch[n, j]
+            while n < filled_up:
+                block = _block(filled_up, n)
+                source, target = x_at + 4 * (n * inputs + k * block), sums_at + 4 * n * WIDTH
+                if block == TALL:
+                    _tall_tile(source, panel, apart, depth, target)
+                    _tall_tile(source, panel + 4 * apart, apart, depth, target + 4 * LANES)
+                elif block == ROWS:
+                    _full_tile(source, panel, apart, depth, target)
+                elif block == 2 * STEP:
+                    _tile_of_2(source, panel, apart, depth, target)
+                else:
+                    _tile_of_1(source, panel, apart, depth, target)
+                n += block
+        for n in range(rows):
+            for j in range(width):
+                y[n, start + j] = sums[n * WIDTH + j]
         counters.finish(counts, 1)
         p = counters.take(counts, own, weights.shape[0])
     counters.wait(counts, weights.shape[0])
@@ -195,6 +245,6 @@ def multiply(x: Any, weights: Any, bias: Any, y: Any, scratch: Any, counts: Any,
 
 def tasks(x: Array, weight: Array, bias: Array, y: Array, number: int) -> list[threads.Task]:
     """So many calls that together compute y = x Wᵀ + b; each returns when all of it is computed."""
-    x, bias, scratch = np.ascontiguousarray(x), np.ascontiguousarray(bias), memory.empty((number, len(x), WIDTH))
+    x, bias, scratch = np.ascontiguousarray(x), np.ascontiguousarray(bias), memory.empty((number, room(*x.shape)))
     ready, counts = panels(weight), counters.counters(number)
     return [functools.partial(multiply, x, ready, bias, y, scratch[own], counts, own) for own in range(number)]
