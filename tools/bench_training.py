@@ -22,8 +22,10 @@ def minibert_training_step(model, optimizer, ids, labels, seed):
 
 def train_minibert(row, work):
     import minibert as mb
+    from minibert import engines
 
     ids, labels = labelled_ids(row)
+    engines.get("auto")  # otherwise imported, and Numba with it, when the model is first asked for something
     built()
     model = mb.BertForMaskedLM.from_pretrained(work / row.model)
     optimizer = minibert_optimizer(model)
