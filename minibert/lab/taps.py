@@ -6,6 +6,7 @@ a tensor can be looked at, and replaced, without a second version of the mathema
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import functools
@@ -78,17 +79,24 @@ def _compiled(function: Callable[..., Any], source: str) -> Any:
     return compile(tree, inspect.getsourcefile(function) or "", "exec", dont_inherit=True, flags=_ANNOTATIONS)
 
 
-_ANNOTATIONS = sys.modules["__future__"].annotations.compiler_flag
+_ANNOTATIONS = __future__.annotations.compiler_flag
 
 
 def _insert(body: list[ast.stmt], variable: str) -> bool:
-    """A tap behind the last statement of the block that first assigns the variable, in that block."""
-    assigning = [i for i, statement in enumerate(body) if variable in _assigned(statement)]
-    if assigning:
-        body.insert(assigning[-1] + 1, ast.parse(f"{variable} = _tap({variable!r}, {variable})").body[0])
-        return True
+    """A tap behind the statement that makes the variable."""
+    if found := _last(body, lambda statement: variable in _assigned(statement)):
+        block, i = found
+        block.insert(i + 1, ast.parse(f"{variable} = _tap({variable!r}, {variable})").body[0])
+    return bool(found)
+
+
+def _last(body: list[ast.stmt], wanted: Callable[[ast.stmt], bool]) -> tuple[list[ast.stmt], int] | None:
+    """The last wanted statement of the outermost, first block that has one: the block, and which of it."""
+    for i in reversed(range(len(body))):
+        if wanted(body[i]):
+            return body, i
     inner = [part for statement in body for part in (getattr(statement, "body", None),) if isinstance(part, list)]
-    return any(_insert(part, variable) for part in inner)
+    return next(filter(None, (_last(part, wanted) for part in inner)), None)
 
 
 def _assigned(statement: ast.AST) -> set[str]:
@@ -104,9 +112,15 @@ def _assigned(statement: ast.AST) -> set[str]:
 def line_of(function: Callable[..., Any], variable: str) -> Line:
     """Where a function makes a variable, or, of "return", what it returns. LookupError if it does not."""
     source, start = inspect.getsourcelines(function)
-    for node in ast.walk(ast.parse(textwrap.dedent("".join(source)))):
-        if isinstance(node, ast.Return) if variable == "return" else variable in _assigned(node):
-            assert isinstance(node, ast.stmt)
-            file = function.__module__.replace(".", "/") + ".py"
-            return Line(file, start + node.lineno - 1, source[node.lineno - 1].strip())
-    raise LookupError(f"{function.__module__}.{function.__qualname__} makes no {variable}")
+
+    def makes(node: ast.stmt) -> bool:
+        if variable == "return":
+            return isinstance(node, ast.Return)
+        return not isinstance(node, ast.If) and variable in _assigned(node)
+
+    found = _last(ast.parse(textwrap.dedent("".join(source))).body, makes)
+    if found is None:
+        raise LookupError(f"{function.__module__}.{function.__qualname__} makes no {variable}")
+    block, i = found
+    number = block[i].lineno
+    return Line(function.__module__.replace(".", "/") + ".py", start + number - 1, source[number - 1].strip())

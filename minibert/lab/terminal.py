@@ -86,7 +86,7 @@ def card_lines(
     yield Text(entry.name, "bold")
     yield Text(f"{entry.meaning}: {_axes(tensor)}")
     for alias in entry.aliases:
-        yield Text(f"TransformerLens: {alias}", "dim")
+        yield Text(f"also {alias}", "dim")
     yield Text()
     for equation, code in (entry.equation, tensor.code), (entry.gradient, tensor.backward_code):
         if equation:

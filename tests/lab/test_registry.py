@@ -1,5 +1,8 @@
 """Every statement of the registry is held against the numbers of a run, and every code line against the source."""
 
+import ast
+import functools
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +93,41 @@ def test_lines_make_what_they_are_said_to_make(case):
         for place, line in (entry.code, entry.line), (entry.gradient_code, entry.gradient_line):
             variable = place.rpartition(".")[2]
             assert line is None or variable in ("return", *line.text.replace(",", " ").replace("(", " ").split())
+
+
+@with_dropout
+@each_case
+def test_lines_were_executed(case, dropout_seed):
+    """But those of the chunked recomputation, which runs when it is asked for."""
+    ran, root = set(), str(Path(minibert.__file__).parent.parent)
+
+    def profile(frame, event, _):
+        if event == "call":
+            ran.add((frame.f_code.co_filename.removeprefix(root + "/"), frame.f_code.co_firstlineno))
+
+    sys.setprofile(profile)
+    try:
+        trace = traced.__wrapped__(case, dropout_seed)
+        grads = [trace.gradient_parts(entry) for entry in trace.entries.values()]
+    finally:
+        sys.setprofile(None)
+    assert grads
+    for entry in trace.entries.values():
+        for line in entry.line, entry.gradient_line:
+            if line is not None and not line.file.endswith("chunked.py"):
+                assert enclosing(root, line) & ran, (entry.name, str(line))
+
+
+@functools.cache
+def enclosing(root, line):
+    """The function that a line stands in, as (file, its first line with and without decorators)."""
+    functions = [
+        node
+        for node in ast.walk(ast.parse((Path(root) / line.file).read_text()))
+        if isinstance(node, ast.FunctionDef) and node.lineno <= line.number <= node.end_lineno
+    ]
+    node = max(functions, key=lambda node: node.lineno)
+    return {(line.file, node.lineno), *((line.file, decorator.lineno) for decorator in node.decorator_list)}
 
 
 def test_tapped_variables_are_those_of_the_entries():

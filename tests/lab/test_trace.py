@@ -91,6 +91,20 @@ def test_other_names_lead_to_the_same_tensor(alias):
 
 
 @pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("blocks.0.hook_resid_pre", "embeddings.LayerNorm"),
+        ("blocks.0.ln1.hook_normalized", "encoder.layer.0.attention.output.LayerNorm"),
+        ("blocks.1.hook_resid_pre", "encoder.layer.0.output.LayerNorm"),
+        ("blocks.1.ln2.hook_normalized", "encoder.layer.1.output.LayerNorm"),
+        ("cls.predictions.decoder.weight", "embeddings.word_embeddings.weight"),
+    ],
+)
+def test_a_tensor_may_have_several_other_names(alias, name):
+    assert traced("pre-training")[alias].name == f"bert.{name}"
+
+
+@pytest.mark.parametrize(
     "alias",
     ["bert/encoder/layer_0/attention/self/query/kernel", "encoder.layer.0.attention.self.query.weight"],
 )

@@ -161,7 +161,7 @@ def appendix(
         f'<h3>Letters</h3><dl class="facts columns">{letters}</dl>'
         "<details><summary>Names of the same tensor elsewhere</summary>"
         '<div class="wide"><table><thead><tr><th>here and at Hugging Face</th><th>Google</th>'
-        f"<th>TransformerLens</th></tr></thead><tbody>{_names(trace)}</tbody></table></div></details>"
+        f"<th>TransformerLens, other names</th></tr></thead><tbody>{_names(trace)}</tbody></table></div></details>"
         '<details id="list"><summary>All tensors, with numbers</summary><div class="wide"><table><thead><tr>'
         "<th>tensor</th><th>symbol</th><th>shape</th><th>RMS</th><th>‖gradient‖</th><th>error/allowed</th></tr></thead>"
         f"<tbody>{_list(trace, steps, summaries)}</tbody></table></div></details>"

@@ -7,6 +7,8 @@ Code lines are looked up in the source when they are asked for, so they cannot b
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...models.base import BertPreTrainedModel, Prepared
 from ...models.encoder import BertEncoder
 from ...models.finetuning import (
@@ -17,9 +19,11 @@ from ...models.finetuning import (
 )
 from ...models.pretraining import NSP, BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
 from . import encoder, heads
-from .entries import AXES, Entry, Room
+from .entries import AXES, Entry, Gradient, Room
 
 __all__ = ["AXES", "Entry", "registry"]
+
+COTANGENTS = "models.encoder:BertEncoder._loss_backward.return"
 
 
 def registry(model: BertPreTrainedModel, prepared: Prepared, dropout: bool = False) -> dict[str, Entry]:
@@ -49,25 +53,29 @@ def _masked_lm(model: BertPreTrainedModel) -> bool:
     return isinstance(model, BertForMaskedLM | BertForPreTraining)
 
 
-def _last(model: BertPreTrainedModel, room: Room, body: str, dropout: bool) -> str:
+def _last(model: BertPreTrainedModel, room: Room, body: str, dropout: bool) -> Gradient:
     """The gradient of the last hidden states, from whatever reads them; gives the room the symbols for it."""
-    terms = []
+    terms, code = [], "gather_rows_backward.return"
     if isinstance(model, BertEncoder):
         room.symbols["ȳ"] = "cotangents.last_hidden_state"
         terms.append("ȳ[n,i]")
+        code = "models.encoder:BertModel._logits_backward.return" if model.pooled else COTANGENTS
     if _masked_lm(model):
         room.symbols |= {"t_M": "cls.predictions.rows", "rows": "rows"}
         terms.append("Σ_m [rows[m] = n]·dt_M[m,i]")
     if model.pooled:
         room.symbols |= {"t_P": f"{body}pooler.first", "first": "first_tokens"}
         terms.append("Σ_m [first[m] = n]·dt_P[m,i]")
+    if isinstance(model, BertForPreTraining):
+        code = "models.pretraining:BertForPreTraining._head_backward.return"
     if not terms:
         name = "qa_outputs" if isinstance(model, BertForQuestionAnswering) else "classifier"
         dropped = dropout and name == "classifier"
         room.symbols |= {"x̃_C": f"{name}.dropout", "κ_C": f"{name}.dropout.mask"} if dropped else {}
         room.symbols |= {"l_C": name, "W_C": f"{name}.weight"}
         terms.append("dx̃_C[n,i]·κ_C[n,i]" if dropped else "Σ_c dl_C[n,c]·W_C[c,i]")
-    return " + ".join(terms)
+        code = "dropout_backward.return" if dropped else heads.LINEAR_DX
+    return Gradient(" + ".join(terms), code)
 
 
 def _head(
@@ -75,6 +83,7 @@ def _head(
 ) -> None:
     """Everything above the encoder."""
     config = model.config
+    gradient: Callable[[Room, str], Gradient]
     if model.pooled:
         room = Room(entries, f"{body}pooler.", config, {"y": y})
         heads.pooler(room, _pooled(model, room, dropout))
@@ -102,15 +111,15 @@ def _head(
     heads.classifier(room, name, axis, dropout and name == "classifier", loss, gradient)
 
 
-def _pooled(model: BertPreTrainedModel, room: Room, dropout: bool) -> str:
+def _pooled(model: BertPreTrainedModel, room: Room, dropout: bool) -> Gradient:
     """The gradient of the pooler's output z."""
     if isinstance(model, BertEncoder):
         room.symbols["z̄"] = "cotangents.pooler_output"
-        return "z̄[n,j]"
+        return Gradient("z̄[n,j]", COTANGENTS)
     pretraining = isinstance(model, BertForPreTraining | BertForNextSentencePrediction)
     name = NSP if pretraining else "classifier"
     if dropout and not pretraining:
         room.symbols |= {"x̃_C": f"{name}.dropout", "κ_C": f"{name}.dropout.mask"}
-        return "dx̃_C[n,j]·κ_C[n,j]"
+        return Gradient("dx̃_C[n,j]·κ_C[n,j]", "dropout_backward.return")
     room.symbols |= {"l_C": name, "W_C": f"{name}.weight"}
-    return "Σ_c dl_C[n,c]·W_C[c,j]"
+    return Gradient("Σ_c dl_C[n,c]·W_C[c,j]", heads.LINEAR_DX)

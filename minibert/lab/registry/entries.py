@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import operator
 from typing import Any, NamedTuple
 
 from ... import ops
@@ -37,7 +38,7 @@ class Entry(NamedTuple):
     symbol: str  # in equations; its gradient is "d" + symbol
     equation: str  # empty for a parameter
     gradient: str  # equation of the gradient
-    code: str  # "ops.attention:attention.probs", module, function and variable; empty for a parameter
+    code: str  # "models.bert:embeddings.x", module, function and variable; "attention.probs" of an operator; or empty
     gradient_code: str
     symbols: dict[str, str]  # of both equations -> name of a tensor, constant or input
     call: str = ""  # name of the operator call that has it; empty for a parameter
@@ -80,9 +81,16 @@ def _line(place: str) -> Line | None:
     if not place:
         return None
     module, _, where = place.rpartition(":")
-    function, variable = where.split(".")
+    function, _, variable = where.rpartition(".")
     home: Any = importlib.import_module(f"minibert.{module}") if module else ops
-    return line_of(getattr(home, function), variable)
+    return line_of(operator.attrgetter(function)(home), variable)
+
+
+class Gradient(NamedTuple):
+    """Of a tensor that other rooms read: what its gradient is, and where it is made."""
+
+    equation: str  # the right-hand side
+    code: str
 
 
 class Room:
@@ -96,32 +104,35 @@ class Room:
 
     def add(
         self, name: str, symbol: str, axes: str, meaning: str, equation: str, gradient: str = "", *,
-        call: str = "", variable: str = "out", dvariable: str = "", code: str, gradient_code: str = "", alias: str = "",
+        call: str = "", variable: str = "out", dvariable: str = "", code: str, gradient_code: str = "",
+        aliases: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         """An activation. `call` is relative to the room, as the name, which it is by default."""
         full = self.prefix + name
         self.symbols[symbol] = full
         self.entries[full] = Entry(
             full, meaning, tuple(axes.split()), symbol, equation, gradient, code, gradient_code, self.symbols,
-            self.prefix + (call or name), variable, dvariable, (alias,) if alias else (),
+            self.prefix + (call or name), variable, dvariable, aliases,
         )  # fmt: skip
 
     def tap(
         self, operator: str, call: str, name: str, variable: str, symbol: str, axes: str, meaning: str,
-        equation: str, gradient: str, *, code: str = "", alias: str = "",
+        equation: str, gradient: str, *, code: str = "", aliases: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         """An activation that is a tapped variable of an operator, and its gradient one of the backward pass."""
         self.add(
             name, symbol, axes, meaning, equation, gradient, call=call, variable=variable, dvariable=f"d{variable}",
-            code=code or f"{operator}.{variable}", gradient_code=f"{operator}_backward.d{variable}", alias=alias,
+            code=code or f"{operator}.{variable}", gradient_code=f"{operator}_backward.d{variable}", aliases=aliases,
         )  # fmt: skip
 
-    def parameter(self, name: str, symbol: str, axes: str, meaning: str, gradient: str, code: str) -> None:
+    def parameter(
+        self, name: str, symbol: str, axes: str, meaning: str, gradient: str, code: str, aliases: tuple[str, ...] = ()
+    ) -> None:
         """A learned tensor. Those of other rooms, a tied decoder, are only given a symbol."""
         full = self.prefix + name
         self.symbols[symbol] = full
         self.entries[full] = Entry(
-            full, meaning, tuple(axes.split()), symbol, "", gradient, "", code, symbols=self.symbols
+            full, meaning, tuple(axes.split()), symbol, "", gradient, "", code, self.symbols, aliases=aliases
         )
 
     def linear(self, name: str, what: str, weight: str, dy: str, x: str, out: str = "H", inputs: str = "H") -> None:
@@ -132,7 +143,7 @@ class Room:
             f"{code}.dweight")  # fmt: skip
         self.parameter(f"{name}.bias", b, out, f"bias of {what}", f"d{b}[o] = Σ_n {dy}", f"{code}.dbias")
 
-    def layer_norm(self, name: str, z: str, y: str, s: str, gradient: str, gradient_code: str, alias: str = "") -> None:
+    def layer_norm(self, name: str, z: str, y: str, s: str, dy: Gradient, aliases: tuple[str, ...] = ()) -> None:
         """Everything between z, which must be there already, and y. s is the subscript of the symbols."""
         mean, c, var, r, xhat, gamma, beta = (f"{letter}{s}" for letter in ("μ", "c", "σ²", "r", "x̂", "γ", "β"))
         for variable, symbol, axes, meaning, equation, backward in (
@@ -151,7 +162,7 @@ class Room:
                 variable=variable, dvariable=f"d{variable}", code=f"layer_norm.{variable}",
                 gradient_code=f"{home}.d{variable}")  # fmt: skip
         self.add(name, y, "N H", "normalised, with gain and bias", f"{y}[n,i] = {gamma}[i]·{xhat}[n,i] + {beta}[i]",
-            gradient, code="layer_norm.y", gradient_code=gradient_code, alias=alias)  # fmt: skip
+            f"d{y}[n,i] = {dy.equation}", code="layer_norm.y", gradient_code=dy.code, aliases=aliases)  # fmt: skip
         code = "layer_norm_backward.return"
         self.parameter(f"{name}.weight", gamma, "H", "gain", f"d{gamma}[i] = Σ_n d{y}[n,i]·{xhat}[n,i]", code)
         self.parameter(f"{name}.bias", beta, "H", "bias", f"d{beta}[i] = Σ_n d{y}[n,i]", code)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...models.heads import decoder_names
-from .entries import ACTIVATIONS, Room, layer_norm_gradient
+from .entries import ACTIVATIONS, Gradient, Room, layer_norm_gradient
 
 LINEAR_DX = "linear_backward.return"
+SPANS_DL = "span_cross_entropy_backward.return"
 
 
-def pooler(room: Room, doutput: str) -> None:
-    """tanh(W y[first token] + b). doutput: equation of the gradient of what comes out."""
+def pooler(room: Room, dz: Gradient) -> None:
+    """z = tanh(W y[first token] + b). dz: the gradient of z."""
     room.symbols["first"] = "first_tokens"
     room.add("first", "t", "B H", "first token, [CLS]", "t[n,i] = y[first[n],i]", "dt[n,i] = Σ_j du[n,j]·W[j,i]",
         code="gather_rows.return", gradient_code=LINEAR_DX)  # fmt: skip
     room.add("dense", "u", "B H", "before tanh", "u[n,j] = (Σ_i t[n,i]·W[j,i]) + b[j]",
         "du[n,j] = dz[n,j]·(1 − z[n,j]^2)", code="linear.y", gradient_code="tanh_backward.return")  # fmt: skip
-    room.add("activation", "z", "B H", "pooled", "z[n,j] = tanh(u[n,j])", f"dz[n,j] = {doutput}", code="tanh.y",
-        gradient_code=LINEAR_DX)  # fmt: skip
+    room.add("activation", "z", "B H", "pooled", "z[n,j] = tanh(u[n,j])", f"dz[n,j] = {dz.equation}", code="tanh.y",
+        gradient_code=dz.code)  # fmt: skip
     room.linear("dense", "the pooler", "", "du[n,o]", "t[n,i]")
 
 
@@ -38,9 +39,10 @@ def masked_lm(room: Room, loss: str) -> None:
         layer_norm_gradient("g", ""), code=f"{config.activation}.return",
         gradient_code="layer_norm_backward.dx")  # fmt: skip
     room.linear("transform.dense", "the transform", "", "du[n,o]", "t[n,i]")
-    room.layer_norm("transform.LayerNorm", "g", "e", "", "de[n,i] = Σ_v dl[n,v]·E[v,i]", LINEAR_DX)
+    room.layer_norm("transform.LayerNorm", "g", "e", "", Gradient("Σ_v dl[n,v]·E[v,i]", LINEAR_DX))
     room.add("decoder", "l", "M V", "logits of all words", "l[n,v] = (Σ_i e[n,i]·E[v,i]) + b_V[v]",
-        cross_entropy(room, loss), code="linear.y", gradient_code="linear_cross_entropy_backward.dlogits")  # fmt: skip
+        "dl[n,w] = " + cross_entropy(room, loss, "w").equation, code="linear.y",
+        gradient_code="linear_cross_entropy_backward.dlogits")  # fmt: skip
     if not config.tie_word_embeddings:
         room.parameter(
             "decoder.weight", "E", "V H", "decoder", "dE[v,i] = Σ_n dl[n,v]·e[n,i]", "linear_backward.dweight"
@@ -50,54 +52,58 @@ def masked_lm(room: Room, loss: str) -> None:
 
 
 def classifier(
-    room: Room, name: str, axis: str, dropout: bool, loss: str, gradient: Callable[[Room, str], str]
+    room: Room, name: str, axis: str, dropout: bool, loss: str, gradient: Callable[[Room, str], Gradient]
 ) -> None:
-    """logits = W drop(x) + b. gradient: adds the loss of the logits, gives the equation of their gradient."""
+    """logits = W drop(x) + b. gradient: adds the loss of the logits, gives their gradient."""
     read = "x"
     if dropout:
         room.symbols["κ"] = room.prefix + f"{name}.dropout.mask"
         room.add(f"{name}.dropout", "x̃", f"{axis} H", "what dropout leaves", "x̃[n,i] = x[n,i]·κ[n,i]",
             "dx̃[n,i] = Σ_c dl[n,c]·W[c,i]", code="dropout.return", gradient_code=LINEAR_DX)  # fmt: skip
         read = "x̃"
-    room.add(name, "l", f"{axis} C", "logits", f"l[n,c] = (Σ_i {read}[n,i]·W[c,i]) + b[c]", gradient(room, loss),
-        code="linear.y", gradient_code="cross_entropy_backward.return")  # fmt: skip
+    dl = gradient(room, loss)
+    room.add(name, "l", f"{axis} C", "logits", f"l[n,c] = (Σ_i {read}[n,i]·W[c,i]) + b[c]",
+        dl.equation and f"dl[n,c] = {dl.equation}", code="linear.y", gradient_code=dl.code)  # fmt: skip
     room.linear(name, "the classifier", "", "dl[n,o]", f"{read}[n,i]", out="C")
 
 
-def cross_entropy(room: Room, loss: str) -> str:
-    """The loss of the room's logits l -> the equation of their gradient."""
+def cross_entropy(room: Room, loss: str, c: str = "c") -> Gradient:
+    """The loss of the room's logits l -> their gradient, for class c."""
     room.symbols |= {"label": f"{loss}.labels", "ω": f"{loss}.weights"}
-    shifted, v = "exp(l[n,{}] − max_j(l[n,j]))", "v"
-    log_sum = f"log(Σ_v {shifted.format(v)}) + max_j(l[n,j])"
+    shifted = "exp(l[n,{}] − max_j(l[n,j]))"
+    log_sum = f"log(Σ_v {shifted.format('v')}) + max_j(l[n,j])"
     _loss(room, loss, f"L = Σ_n ω[n]·({log_sum} − l[n,label[n]])", "cross_entropy.return")
-    return f"dl[n,v] = ω[n]·({shifted.format('v')}/Σ_w {shifted.format('w')} − [v = label[n]])"
+    return Gradient(
+        f"ω[n]·({shifted.format(c)}/Σ_v {shifted.format('v')} − [{c} = label[n]])", "cross_entropy_backward.return"
+    )
 
 
-def choices(room: Room, loss: str) -> str:
+def choices(room: Room, loss: str) -> Gradient:
     """As cross_entropy, among the K texts of a question, which lie one after another."""
     room.symbols |= {"label": f"{loss}.labels", "ω": f"{loss}.weights", "K": "K"}
     one = "log(Σ_n [n÷K = q]·exp(l[n,0])) − l[qK+label[q],0]"
     _loss(room, loss, f"L = Σ_q ω[q]·({one})", "cross_entropy.return")
-    return "dl[n,k] = ω[n÷K]·(exp(l[n,0])/Σ_m [m÷K = n÷K]·exp(l[m,0]) − [n%K = label[n÷K]])"
+    softmax = "exp(l[n,0])/Σ_m [m÷K = n÷K]·exp(l[m,0])"
+    return Gradient(f"ω[n÷K]·({softmax} − [n%K = label[n÷K]])", "cross_entropy_backward.return")
 
 
-def mean_squared_error(room: Room, loss: str) -> str:
+def mean_squared_error(room: Room, loss: str) -> Gradient:
     """As cross_entropy, for regression."""
     room.symbols |= {"target": "targets"}
     _loss(room, loss, "L = mean_n(mean_c((l[n,c] − target[n,c])^2))", "mean_squared_error.loss")
     room.symbols["size"] = "targets.size"
-    return "dl[n,c] = 2·(l[n,c] − target[n,c])/size"
+    return Gradient("2·(l[n,c] − target[n,c])/size", "mean_squared_error_backward.return")
 
 
-def binary_cross_entropy(room: Room, loss: str) -> str:
+def binary_cross_entropy(room: Room, loss: str) -> Gradient:
     """As cross_entropy, for several labels at once."""
     room.symbols |= {"target": "targets", "size": "targets.size"}
     one = "log(1 + exp(l[n,c])) − l[n,c]·target[n,c]"
     _loss(room, loss, f"L = mean_n(mean_c({one}))", "binary_cross_entropy.loss")
-    return "dl[n,c] = (sigmoid(l[n,c]) − target[n,c])/size"
+    return Gradient("(sigmoid(l[n,c]) − target[n,c])/size", "binary_cross_entropy_backward.return")
 
 
-def spans(room: Room, loss: str) -> str:
+def spans(room: Room, loss: str) -> Gradient:
     """As cross_entropy, over the places of one text: of the start, column 0, and of the end, column 1."""
     room.symbols |= {"answer": "answer"}
     for column, end in enumerate(("start", "end")):
@@ -106,14 +112,14 @@ def spans(room: Room, loss: str) -> str:
         _loss(room, f"{loss}.{end}", f"L = {log_sum} − l[answer[{column}],{column}]", "span_cross_entropy.return", end,
             half="/2")  # fmt: skip
     shifted = "exp(l[{},c] − max_j(l[j,c]))"
-    return f"dl[n,c] = ({shifted.format('n')}/Σ_m {shifted.format('m')} − [n = answer[c]])/2"
+    return Gradient(f"({shifted.format('n')}/Σ_m {shifted.format('m')} − [n = answer[c]])/2", SPANS_DL)
 
 
-def spans_of_several(room: Room, loss: str) -> str:
+def spans_of_several(room: Room, loss: str) -> Gradient:
     """Of several texts the loss is a mean of such: no equation of one text is true of it."""
     for end in "start", "end":
         _loss(room, f"{loss}.{end}", "", "span_cross_entropy.return", end, half="/2")
-    return ""
+    return Gradient("", SPANS_DL)
 
 
 def _loss(room: Room, name: str, equation: str, code: str, which: str = "", half: str = "") -> None:
