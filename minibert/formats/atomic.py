@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["write_atomic"]
+__all__ = ["sync_folder", "write_atomic"]
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes | Iterable[bytes | memoryview]) -> None:
@@ -51,10 +51,10 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | Iterable[bytes |
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
             error.filename, error.filename2 = str(path), None  # a full disk names none, the temporary one is our affair
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Makes the rename itself durable; Windows cannot open a folder and orders this on its own."""
     if os.name != "posix":
         return

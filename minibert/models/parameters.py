@@ -40,17 +40,17 @@ class Block(Mapping[str, Array]):
         size = sum(math.prod(p.shape) for p in spec)
         self.flat: Array = np.zeros(size, dtype=dtype) if flat is None else flat
         self._views: dict[str, Array] = dict.fromkeys(p.name for p in spec)  # the spec's order, for iteration
-        offsets: dict[str, int] = {}
+        self.places: dict[str, slice] = {}  # where each tensor lies in `flat`, in the order of `flat`
         offset = 0
         for p in sorted(spec, key=lambda p: not p.decayed):
-            offsets[p.name] = offset
             end = offset + math.prod(p.shape)
+            self.places[p.name] = slice(offset, end)
             self._views[p.name] = self.flat[offset:end].reshape(p.shape)
             offset = end
-        self.decayed = sum(math.prod(p.shape) for p in spec if p.decayed)  # how much of `flat` weight decay acts on
         self._joined = {
-            name: self.flat[offsets[query] : offsets[query] + 3 * math.prod(shape)].reshape(3 * shape[0], *shape[1:])
+            name: self.flat[start : start + 3 * math.prod(shape)].reshape(3 * shape[0], *shape[1:])
             for name, query, shape in _joined(spec)
+            for start in (self.places[query].start,)
         }
 
     @classmethod

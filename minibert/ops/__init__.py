@@ -70,7 +70,7 @@ from .losses import (
     span_cross_entropy,
     span_cross_entropy_backward,
 )
-from .optimiser import adamw, global_norm
+from .optimiser import adamw, global_norm, lamb, sgd
 from .softmax import softmax, softmax_backward
 
 __all__ = [
@@ -102,6 +102,7 @@ __all__ = [
     "gelu_new",
     "gelu_new_backward",
     "global_norm",
+    "lamb",
     "layer_norm",
     "layer_norm_backward",
     "linear",
@@ -113,6 +114,7 @@ __all__ = [
     "relu_backward",
     "scatter_rows",
     "scatter_rows_backward",
+    "sgd",
     "silu",
     "silu_backward",
     "softmax",

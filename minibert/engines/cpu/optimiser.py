@@ -37,10 +37,12 @@ def adamw(
     eps: float,
     weight_decay: float,
     scale: float = 1.0,
+    bias_correction: bool = True,
 ) -> None:
     beta1, beta2 = betas
+    whole1, whole2 = (1 - beta1**step, 1 - beta2**step) if bias_correction else (1.0, 1.0)
     numbers = [scale, beta1, 1 - beta1, beta2, 1 - beta2, 1 - lr * weight_decay]
-    numbers += [lr / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step), eps]
+    numbers += [lr / whole1, 1 / math.sqrt(whole2), eps]
     constants = np.array(numbers, np.float32)
 
     def part(start: int, stop: int) -> None:
