@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 import sys
 import tracemalloc
@@ -17,8 +16,9 @@ from ...gradcheck import TOLERANCES, Row, check, judge, total_norm
 from ...ops.xp import Array
 from .catalogue import Exercise
 from .operators import OPERATORS, SCALES, Operator
-from .sources import function_in, step_form
-from .telling import Trouble, called, excesses, likeness, returned
+from .reading import borrowed, definitions, excesses, function_in, imported, modules, names_used, reached
+from .sources import solved, started, step_form
+from .telling import Trouble, called, likeness, returned
 
 TOLERANCE = TOLERANCES["richardson", "operator"]
 """What is allowed against the complex step: a right formula may round, and cancel, otherwise than the reference's."""
@@ -224,35 +224,56 @@ def _lent(value: Any) -> Any:
 def _besides(
     exercise: Exercise, functions: dict[str, Callable[..., Any]], path: Path, right: bool
 ) -> tuple[list[str], list[str]]:
-    if exercise.level == "derive":
+    failures = _borrowed(exercise, functions, path)
+    if exercise.level == "derive" and not failures:
         return _within_limits(exercise, functions[exercise.operators[0]], path, right)
-    if exercise.level == "model" and right:
+    if exercise.level == "model" and right and not failures:
         from .training import judge_model
 
         return judge_model(functions, path)
-    return [], []
+    return [], failures
+
+
+def _borrowed(exercise: Exercise, functions: dict[str, Callable[..., Any]], path: Path) -> list[str]:
+    """The package's own backward passes in place of the student's. What the reference uses is given."""
+    found = borrowed(path.read_bytes(), imported(solved(exercise)))
+    if not found:  # by another way
+        homes = {name: str(getattr(function, "__module__", "")) for name, function in functions.items()}
+        found = {f"{name}_backward": 0 for name, home in homes.items() if home.startswith("minibert.")}
+    if not found:
+        return []
+    line = f", line {min(found.values())}" if min(found.values()) else ""
+    said = "is minibert's own. It is" if len(found) == 1 else "are minibert's own. They are"
+    return [
+        f"{path.name}{line}: {', '.join(found)} {said} right, and nothing of yours would be checked: write your own."
+    ]
 
 
 def _within_limits(
     exercise: Exercise, function: Callable[..., Any], path: Path, right: bool
 ) -> tuple[list[str], list[str]]:
-    limits, (operator,) = exercise.limits, exercise.operators
+    limits, (operator,), source = exercise.limits, exercise.operators, path.read_bytes()
     assert limits
     name = f"{operator}_backward"
     code = getattr(function, "__code__", None)
-    body = function_in(path.read_bytes(), name, code.co_firstlineno) if code else None
+    body = function_in(source, name, code.co_firstlineno) if code else None
     if code is None or body is None or code.co_filename != str(path):
         return [], [f"{name} must be a function that the file defines with `def`."]
-    statements, loops = excesses(body)
-    remarks, failures = [f"{statements} statements, at most {limits.statements}"], list[str]()
+    defined = definitions(source, started(exercise))
+    statements, loops = excesses(body, defined)
+    remarks, failures = [f"{statements} statement{'s' * (statements != 1)}, at most {limits.statements}"], list[str]()
     if statements > limits.statements:
         failures.append(f"{name}: {remarks.pop()}")
     if loops > limits.loops:
         failures.append(f"{name}: loops {loops} deep, at most {limits.loops}")
-    called_here = {node.id for node in ast.walk(body) if isinstance(node, ast.Name)}
-    called_here |= {node.attr for node in ast.walk(body) if isinstance(node, ast.Attribute)}
-    for forbidden in sorted(called_here & {step_form(exercise).__name__, name}):
-        failures.append(f"{name} uses {forbidden}, which it is to replace")
+    used = names_used(reached(body, defined))
+    failures += [
+        f"{name} uses {one}, which it is to replace" for one in sorted(used & {step_form(exercise).__name__, name})
+    ]
+    for module in sorted(modules(source)):
+        file = getattr(sys.modules.get(module), "__file__", None)
+        if file and Path(file).parent == path.parent:
+            failures.append(f"{path.name} imports {module}: what is counted is one file, so write it here")
     if limits.memory and right and not failures:
         arrays = peak(OPERATORS[operator], function, path)
         text = f"memory for {arrays:.1f} arrays like the input, at most {limits.memory}"

@@ -16,6 +16,7 @@ from ..mutants import MUTANTS, Mutant
 from . import steps
 from .catalogue import Exercise
 from .operators import OPERATORS, Operator
+from .reading import unread
 
 TODO = "raise NotImplementedError"
 ANSWERS = {"scatter_rows"}
@@ -38,10 +39,9 @@ def solution(exercise: Exercise) -> str:
     """What `reveal` prints: of a planted bug the difference and why people write it, else the reference's functions."""
     if exercise.level == "find":
         (name,) = exercise.operators
-        wrong = _given(exercise, OPERATORS[name])
-        right = _with_doc(_source(OPERATORS[name].backward), OPERATORS[name].shapes)
-        file = f"{exercise.name}.py"
-        lines = difflib.unified_diff(wrong.split("\n"), right.split("\n"), file, f"{file}, repaired", lineterm="", n=2)
+        right = _file(exercise, [_with_doc(_source(OPERATORS[name].backward), OPERATORS[name].shapes)])
+        old, new, file = started(exercise).split("\n"), right.split("\n"), f"{exercise.name}.py"
+        lines = difflib.unified_diff(old, new, file, f"{file}, repaired", lineterm="", n=2)
         return "\n".join([*lines, "", *textwrap.wrap(bug_of(exercise).why, 79)])
     functions = [_source(OPERATORS[name].backward).strip() for name in exercise.operators]
     imports = [f"from minibert.ops import {name}" for name in sorted(_names(functions) & ANSWERS)]
@@ -65,27 +65,19 @@ def bug_of(exercise: Exercise) -> Mutant:
     return next(mutant for mutant in MUTANTS if mutant.slug == exercise.bug)
 
 
-def function_in(source: str | bytes, name: str, line: int | None = None) -> ast.FunctionDef | None:
-    """The function of this name that a file defines; the last one, or that which begins in this line."""
-    found = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == name]
-    if line is not None:
-        found = [node for node in found if line in (node.lineno, *(one.lineno for one in node.decorator_list))]
-    return found[-1] if found else None
-
-
 # ---- the file ----------------------------------------------------------------------------------------------------
 
 
 def _file(exercise: Exercise, backwards: list[str]) -> str:
     parts: list[str] = []
-    tools: list[str] = []  # what is imported though nothing that is given uses it yet
+    tools: list[str] = []  # whose imports stand there though nothing that is given uses them yet
     for name in exercise.operators:
         operator = OPERATORS[name]
-        tools.append(_source(operator.backward))
+        tools += [_source(operator.backward)] if exercise.level != "find" else []  # there it would tell what is missing
         if exercise.level != "model":
             module = sys.modules[operator.forward.__module__]
             forward = _source(operator.forward)
-            helpers = _private_functions([forward, tools[-1], *backwards], module)
+            helpers = _private_functions([forward, *tools[-1:], *backwards], module)
             parts += [_source(vars(module)[cache]) for cache in _caches(forward, module)]
             parts += [*helpers, re.sub(WARNING, "", forward)]
     if exercise.level == "derive":
@@ -104,7 +96,7 @@ def step_form(exercise: Exercise) -> Callable[..., Any]:
 def _given(exercise: Exercise, operator: Operator) -> str:
     """The backward as a student gets it: with the bug, or without a body. Its docstring tells shapes, no equation."""
     if exercise.level == "find":
-        return _with_doc(_mutated(bug_of(exercise)), operator.shapes)
+        return _with_doc(_tidied(_mutated(bug_of(exercise))), operator.shapes)
     source = _with_doc(_source(operator.backward), operator.shapes)
     return "\n".join([*source.split("\n")[: _body(source)[0].end_lineno], f"    {TODO}"])
 
@@ -115,6 +107,22 @@ def _mutated(bug: Mutant) -> str:
     line = next(line for line in source.split("\n") if bug.before.split("\n")[0] in line)
     indent = line[: len(line) - len(line.lstrip())]
     return source.replace(bug.before, bug.after.replace("; ", f"\n{indent}"))
+
+
+def _tidied(source: str) -> str:
+    """Without what the bug leaves unread, which a linter would show: assignments are dropped, one name of several
+    becomes `_`."""
+    lines = source.split("\n")
+    assignments = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Assign)]
+    for node in sorted(assignments, key=lambda node: -node.lineno):  # what only a dropped line has read is dropped, too
+        names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        idle = names & unread("\n".join(lines))
+        if idle and idle == names - {"_"}:
+            del lines[node.lineno - 1 : node.end_lineno]
+        elif idle:
+            left, *right = lines[node.lineno - 1].partition(" = ")
+            lines[node.lineno - 1] = "".join([re.sub(rf"\b({'|'.join(idle)})\b", "_", left), *right])
+    return "\n".join(lines)
 
 
 def _changed_line(bug: Mutant) -> int:
@@ -128,7 +136,7 @@ def _docstring(exercise: Exercise) -> str:
     task = {
         "fill in": f"Write the body of {functions[0]}, at the end of this file.",
         "find": f"There is one bug in {functions[0]}, at the end of this file; what stands above it is right. Find it "
-        "and repair it.",
+        "and repair it. What the repair needs and is not imported here is in minibert.ops, or in one of its chapters.",
         "derive": f"{functions[0]} in steps is given, and works. Write the fused form, at the end of this file: "
         "put the steps into one another and see what cancels.",
         "model": f"Write {len(functions)} backward passes, or import those that you have written: files of this folder "
@@ -170,10 +178,12 @@ def _limits(exercise: Exercise) -> str:
     limits = exercise.limits
     if limits is None:
         return ""
-    text = f"At most {limits.statements} statements"
-    text += f" and loops {limits.loops} deep" if limits.loops else ", no loop"
+    text = f"At most {limits.statements} statements, with those of helpers that you write"
+    text += (
+        f"; loops at most {limits.loops} deep" if limits.loops else "; no loop, nor map or recursion in place of one"
+    )
     if limits.memory:
-        text += f", and memory for at most {limits.memory} arrays like the input"
+        text += f"; memory for at most {limits.memory} arrays like the input"
     return f"{text}. The steps, and minibert's own `{exercise.operators[0]}_backward`, may not be called."
 
 
@@ -235,7 +245,7 @@ def _imports(exercise: Exercise, parts: list[str], tools: list[str]) -> list[str
         wanted |= _names([_source(step_form(exercise))]) - defined
     modules = [sys.modules[OPERATORS[name].backward.__module__] for name in exercise.operators]
     modules += [sys.modules[step_form(exercise).__module__]] if exercise.level == "derive" else []
-    plain, froms = {"import numpy as np"}, dict[str, set[str]]()
+    plain, froms = {"import numpy as np"} if tools or "np" in wanted else set[str](), dict[str, set[str]]()
     for name in wanted:
         for module in modules:
             if name in vars(module):
@@ -245,14 +255,16 @@ def _imports(exercise: Exercise, parts: list[str], tools: list[str]) -> list[str
                 else:
                     froms.setdefault(source, set()).add(name)
                 break
-    lines = ["from __future__ import annotations", "", *sorted(plain - {"import numpy as np"})]
-    ours = {source for source in froms if source.startswith("minibert")}
-    for group in (set(froms) - ours, None, ours):
-        if group is None:
-            lines += ["", "import numpy as np", ""]
-        else:
-            lines += [f"from {source} import {', '.join(sorted(froms[source]))}" for source in sorted(group)]
-    return lines
+    lines = sorted(plain) + [
+        f"from {source} import {', '.join(sorted(froms[source], key=_rank))}" for source in sorted(froms)
+    ]
+    others = [line for line in lines if line.split()[1].partition(".")[0] in ("numpy", "minibert")]
+    return ["from __future__ import annotations", "", *(line for line in lines if line not in others), "", *others]
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """CONSTANTS, Classes, functions."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
 
 
 def _import_of(name: str, module: Any) -> tuple[str, str]:

@@ -22,7 +22,7 @@ ATTENTION = (
     Mutant(
         "softmax: row-sum term missing", "attention_backward",
         before=SOFTMAX,
-        after="(probs * dprobs)",
+        after="probs * dprobs",
         call=2, slug="softmax-row-sum", family="attention",
         why="Softmax is taken for a function of one score at a time.",
         hint="Add the same number to all scores of a row and look at the gradient of key.bias.",
@@ -30,7 +30,7 @@ ATTENTION = (
     Mutant(
         "softmax: row-sum over queries", "attention_backward",
         before=SOFTMAX,
-        after="(probs * (dprobs - (dprobs * probs).sum(axis=-2, keepdims=True)))",
+        after="probs * (dprobs - (dprobs * probs).sum(axis=-2, keepdims=True))",
         call=1, slug="softmax-axis", family="attention",
         why="Queries and keys are two axes of one length, and the sum takes the other.",
         hint="Along which axis do the probabilities sum to 1?",
@@ -38,7 +38,7 @@ ATTENTION = (
     Mutant(
         "softmax: diagonal of its Jacobian only", "attention_backward",
         before=SOFTMAX,
-        after="(probs * (1 - probs) * dprobs)",
+        after="probs * (1 - probs) * dprobs",
         call=1, slug="softmax-diagonal", family="attention",
         why="p·(1 - p) is the sigmoid's slope and the diagonal of softmax's Jacobian; the rest is forgotten.",
         hint="When one probability grows, what do the others do?",
@@ -214,7 +214,7 @@ ATTENTION = (
     Mutant(
         "cross-attention: row-sum over queries", "cross_attention_backward",
         before=SOFTMAX,
-        after="(probs * (dprobs - (dprobs * probs).sum(axis=-2, keepdims=True)))",
+        after="probs * (dprobs - (dprobs * probs).sum(axis=-2, keepdims=True))",
         slug="cross-attention-axis", family="attention",
         why="The sum takes the axis of the queries for that of the keys.",
         hint="Along which axis do the probabilities sum to 1?",

@@ -91,8 +91,8 @@ LOSSES = (
     ),
     Mutant(
         "binary cross-entropy: σ' too many", "binary_cross_entropy_backward",
-        before="(sigmoid(logits) - targets)",
-        after="((sigmoid(logits) - targets) * sigmoid(logits) * (1 - sigmoid(logits)))",
+        before="return (sigmoid(logits) - targets)",
+        after="slope = sigmoid(logits) * (1 - sigmoid(logits)); return ((sigmoid(logits) - targets) * slope)",
         slug="binary-sigmoid", family="loss", needs="multi-label",
         why="The chain rule through σ is applied although the log has cancelled it.",
         hint="What is left of the gradient when the model is sure and wrong?",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from .planting import Mutant
 
 LAYER_NORM = "dadded, dgamma, dbeta = layer_norm_backward(dy, cache.norm)"
+MEAN = "projection = dxhat.mean(axis=-1, keepdims=True) + xhat * "
+ALONG = "(dxhat * xhat).mean(axis=-1, keepdims=True)"
 
 NORMALISATION = (
     Mutant(
@@ -51,7 +53,7 @@ NORMALISATION = (
     ),
     Mutant(
         "layer norm: mean of dx̂·x̂ over tokens", "layer_norm_backward",
-        before="(dxhat * xhat).mean(axis=-1, keepdims=True)",
+        before=ALONG,
         after="(dxhat * xhat).mean(axis=0, keepdims=True)",
         call=1, slug="layer-norm-axis", family="layer norm",
         why="The axis is batch normalisation's.",
@@ -59,17 +61,16 @@ NORMALISATION = (
     ),
     Mutant(
         "layer norm: variance term over H - 1", "layer_norm_backward",
-        before="(dxhat * xhat).mean(axis=-1, keepdims=True)",
-        after="(dxhat * xhat).sum(axis=-1, keepdims=True) / (xhat.shape[-1] - 1)",
+        before=MEAN + ALONG,
+        after=f"along = (dxhat * xhat).sum(axis=-1, keepdims=True) / (xhat.shape[-1] - 1); {MEAN}along",
         call=0, slug="layer-norm-unbiased", family="layer norm",
         why="torch.var divides by H - 1 unless it is told otherwise, and forward divides by H.",
         hint="Compare the numbers of terms that forward and backward divide by.",
     ),
     Mutant(
         "layer norm: r³ beside x̂", "layer_norm_backward",
-        before="dx = rstd * (dxhat - projection)",
-        after="dx = rstd * (dxhat - dxhat.mean(axis=-1, keepdims=True)) "
-        "- rstd**3 * xhat * (dxhat * xhat).mean(axis=-1, keepdims=True)",
+        before=f"+ xhat * {ALONG}",
+        after=f"+ rstd**2 * xhat * {ALONG}",
         call=1, slug="layer-norm-rstd-cubed", family="layer norm",
         why="r³ belongs to the formula in x - μ; in x̂ two of the three factors are used up already.",
         hint="Multiply the input by ten: by how much should each term of dx change?",
@@ -124,8 +125,9 @@ NORMALISATION = (
     ),
     Mutant(
         "layer norm: eps left out, x̂ as a unit vector", "layer_norm_backward",
-        before="(dxhat * xhat).mean(axis=-1, keepdims=True)",
-        after="((dxhat * xhat).sum(axis=-1, keepdims=True) / (xhat * xhat).sum(axis=-1, keepdims=True))",
+        before=MEAN + ALONG,
+        after="along = (dxhat * xhat).sum(axis=-1, keepdims=True) / (xhat * xhat).sum(axis=-1, keepdims=True); "
+        f"{MEAN}along",
         call=1, slug="layer-norm-eps", family="layer norm", needs="eps 1e-5",
         why="Backward is written as a projection off x̂, which is exact for eps = 0 only.",
         hint="Is the mean of x̂² really 1?",

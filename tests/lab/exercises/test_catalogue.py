@@ -11,8 +11,8 @@ from minibert.lab import chunked
 from minibert.lab.exercises import EXERCISES, LEVELS, hints, solution, solved, started
 from minibert.lab.exercises.judging import judge_file
 from minibert.lab.exercises.operators import OPERATORS
-from minibert.lab.exercises.sources import bug_of, function_in, step_form
-from minibert.lab.exercises.telling import excesses
+from minibert.lab.exercises.reading import excesses, function_in, names_used, unread
+from minibert.lab.exercises.sources import bug_of, step_form
 from minibert.lab.mutants import MUTANTS
 
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
@@ -91,6 +91,45 @@ def test_a_started_file_does_not_tell(exercise):
         telling = exercise.name + exercise.title + ast.get_docstring(ast.parse(text))
         assert bug_of(exercise).why not in telling
         assert exercise.bug not in telling
+
+
+@pytest.mark.parametrize("exercise", FINDS, ids=lambda exercise: exercise.name)
+def test_a_linter_or_formatter_does_not_find_the_bug(exercise):
+    """What ruff says of unused names, long lines and parentheses, without it."""
+    text = started(exercise)
+    lines, tree = text.split("\n"), ast.parse(text)
+    assert max(map(len, lines)) <= 120
+    assert not re.search(r"[ \t]$|\n\n\n\n", text, re.MULTILINE)
+    read = names_used([tree])
+    begins = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    assert len(set(begins)) == len(begins)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom) and getattr(node, "module", "") != "__future__":
+            assert {alias.asname or alias.name for alias in node.names} <= read
+        elif isinstance(node, ast.FunctionDef):
+            assert unread(ast.unparse(node)) == set()
+            assert node.name in read | {exercise.operators[0], f"{exercise.operators[0]}_backward"}
+        elif isinstance(node, ast.ClassDef):
+            assert node.name in read
+        if isinstance(node, ast.Assign | ast.Return):  # a parenthesis before the value belongs to a tuple, or to a part
+            line = lines[node.value.lineno - 1]
+            assert re.search(r"(= |return )$", line.encode()[: node.value.col_offset].decode()), line
+
+
+@each
+def test_imports_are_sorted_and_an_answer_finds_what_it_needs(exercise):
+    tree = ast.parse(solved(exercise))
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [[alias.asname or alias.name for alias in node.names] for node in imports]
+    assert {name for group in names[1:] for name in group} <= names_used([tree]) | {"np"}
+    order = [
+        (not isinstance(node, ast.Import), node.names[0].name if isinstance(node, ast.Import) else node.module)
+        for node in imports[1:]
+    ]
+    ours = [place for place in order if place[1].partition(".")[0] in ("numpy", "minibert")]
+    assert order == sorted(set(order) - set(ours)) + sorted(ours)
+    for group in names:
+        assert group == sorted(group, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
 
 
 def test_names_differ_and_every_family_of_bugs_is_there():

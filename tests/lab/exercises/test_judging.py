@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from minibert.lab.exercises import solved
 from minibert.lab.exercises.judging import judge_function
 from minibert.lab.exercises.operators import OPERATORS
-from minibert.lab.exercises.telling import excesses, likeness
+from minibert.lab.exercises.telling import likeness
 from minibert.lab.exercises.training import engine_of, judge_model, losses
 from tests.lab.exercises.files import BY_NAME, outcome_of
 
@@ -186,8 +187,8 @@ def test_likeness_of_a_gradient_of_zero_is_found():
         ("derive_gelu", "def gelu_backward(dy, cache):\n    [0 for _ in dy]\n    return GOOD",
          "gelu_backward: loops 1 deep, at most 0"),
         ("derive_gelu", "from minibert import ops\ndef gelu_backward(dy, cache):\n"
-         "    return ops.gelu_backward(dy, cache)", "gelu_backward uses gelu_backward, which it is to replace"),
-        ("derive_gelu", "from minibert.ops import gelu_backward", "must be a function that the file defines with"),
+         "    return ops.gelu_backward(dy, cache)", "gelu_backward is minibert's own"),
+        ("derive_gelu", "gelu_backward = lambda dy, cache: GOOD", "must be a function that the file defines with"),
         ("derive_softmax", "def softmax_backward(dy, cache):\n    p = cache.probs\n"
          "    return np.einsum('tij,tj->ti', p[:, :, None] * (np.eye(p.shape[1]) - p[:, None]), dy)",
          r"softmax_backward: memory for \d{4}\.\d arrays like the input, at most 12"),
@@ -199,16 +200,6 @@ def test_a_fused_form_beyond_its_limits_is_not_accepted(name, code, words, tmp_p
     assert all(one.ok for one in outcome.judged)
     assert not outcome.solved
     assert re.search(words, outcome.failures[0]), outcome.failures
-
-
-def test_statements_and_loops_are_counted():
-    from minibert.lab.exercises.sources import function_in
-
-    text = (
-        "def f(x):\n    '''doc'''\n    for i in x:\n        while i:\n            i -= 1\n    return [y for y in x]\n"
-    )
-    assert excesses(function_in(text, "f")) == (4, 2)
-    assert excesses(function_in("def f(x): return 1", "f")) == (1, 0)
 
 
 # ---- the model -------------------------------------------------------------------------------------------------------
@@ -261,15 +252,14 @@ def test_the_students_functions_are_what_the_model_learns_by(tmp_path):
 
 def test_a_mistake_in_the_model_is_told_with_its_line(tmp_path):
     code = """
-from minibert import ops
+
 def tanh_backward(dy, cache):
     if dy.shape[1] == 48:
         raise RuntimeError("too wide")
-    return ops.tanh_backward(dy, cache)
-linear_backward, cross_entropy_backward = ops.linear_backward, ops.cross_entropy_backward
-gather_rows_backward = ops.gather_rows_backward
+    return dy * (1 - cache.y * cache.y)
 """
-    outcome = outcome_of(tmp_path, "train_head", code)
+    right = solved(BY_NAME["train_head"]).replace("from __future__ import annotations", "")
+    outcome = outcome_of(tmp_path, "train_head", right + code)
     assert all(one.ok for one in outcome.judged)
     assert "RuntimeError: too wide" in outcome.failures[0]
     assert "train_head.py, line " in outcome.failures[0]
