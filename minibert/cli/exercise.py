@@ -6,6 +6,7 @@ check is the one action that runs a student's file. 0 if it solves the exercise,
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import math
 import os
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 WIDTH = 80
 MARKS = {"not started": "○", "in work": "…", "solved": "✓"}
 STYLES = {"✓": "\x1b[32m", "✗": "\x1b[31m", "…": "\x1b[33m"}
-SHOWN = 20
-"""Lines of what a file prints that are shown."""
+SHOWN, LONG = 20, 200
+"""Lines of what a file prints that are shown, and characters of a line."""
 
 
 def run(args: Any) -> int:
@@ -63,14 +64,8 @@ def _list(progress: Progress, as_json: bool) -> int:
     counts = {status: statuses.count(status) for status in reversed(MARKS)}
     if as_json:
         plain = [
-            {
-                "name": exercise.name,
-                "level": exercise.level,
-                "title": exercise.title,
-                "status": entries[exercise.name].status,
-                **entries[exercise.name]._asdict(),
-            }
-            for exercise in EXERCISES
+            {"name": e.name, "level": e.level, "title": e.title, "status": entry.status, **entry._asdict()}
+            for e, entry in zip(EXERCISES, entries.values(), strict=True)
         ]
         print(json.dumps({"exercises": plain, "total": len(plain), **counts}, ensure_ascii=False))
         return 0
@@ -130,11 +125,8 @@ def _file(exercise: Exercise, progress: Progress) -> Path:
 
 def _backup(path: Path) -> Path:
     """NAME.bak.py, or NAME.bak2.py, ...: the first that is not there."""
-    for number in range(1, sys.maxsize):
-        kept = path.with_name(f"{path.stem}.bak{number if number > 1 else ''}.py")
-        if not os.path.lexists(kept):
-            break
-    return kept
+    names = (path.with_name(f"{path.stem}.bak{number if number > 1 else ''}.py") for number in itertools.count(1))
+    return next(kept for kept in names if not os.path.lexists(kept))
 
 
 # ---- check -------------------------------------------------------------------------------------------------------
@@ -152,9 +144,9 @@ def _check(exercise: Exercise, progress: Progress, args: Any) -> int:
         pass
     if not 0 < args.limit < math.inf:
         raise UsageError(f"--limit: expected a positive number of seconds, got {args.limit:g}")
-    outcome, printed = run_file(exercise, path, args.limit)
+    outcome, printed, lines = run_file(exercise, path, args.limit)
     if printed:
-        _talk("\n".join(_shown(printed)))
+        _talk("\n".join(_shown(printed, lines)))
     failed: OSError | None = None
     entry = progress[exercise.name]
     try:  # a folder that cannot be written to hides no result
@@ -183,6 +175,7 @@ def _report(exercise: Exercise, outcome: Outcome) -> Iterator[str]:
         return
     if len(outcome.judged) == 1:
         yield from _judged(outcome.judged[0])
+        yield from [""] * bool(outcome.remarks or outcome.failures)
     else:
         for one in outcome.judged:
             yield from _summary(one)
@@ -240,11 +233,11 @@ def _summary(one: Judged) -> Iterator[str]:
         yield from (f"    {line}" for line in _filled(text, WIDTH - 4)) if text else ()
 
 
-def _shown(printed: str) -> list[str]:
-    """What a file printed, for the terminal."""
-    lines = [printable(line.expandtabs()) for line in printed.rstrip("\n").split("\n")]
-    more = [f"({len(lines) - SHOWN} more lines)"] if len(lines) > SHOWN else []
-    return ["your file prints:", *(f"  {line[:200]}" for line in lines[:SHOWN]), *more, ""]
+def _shown(printed: str, lines: int) -> list[str]:
+    """How what a file printed begins, for the terminal; lines: of all of it."""
+    first = [printable(line.expandtabs()) for line in printed.split("\n", SHOWN)[: min(lines, SHOWN)]]
+    more = f"  ({lines - SHOWN:,} more line{'s' * (lines - SHOWN > 1)})" if lines > SHOWN else ""
+    return ["your file prints:", *(f"  {line[:LONG]}{'…' * (len(line) > LONG)}" for line in first), more]
 
 
 # ---- hint, reveal ------------------------------------------------------------------------------------------------
@@ -257,7 +250,7 @@ def _hint(exercise: Exercise, progress: Progress, args: Any) -> int:
     number = min(taken, len(known) - 1)
     print("\n".join(_filled(f"hint {number + 1} of {len(known)}: {known[number]}")))
     if number == len(known) - 1:
-        _talk(f"That is the last one. minibert exercise reveal {exercise.name} shows the solution.")
+        _talk(f"That is the last one. The solution:\n  minibert exercise reveal {exercise.name}")
     return 0
 
 
@@ -267,7 +260,7 @@ def _reveal(exercise: Exercise, progress: Progress, args: Any) -> int:
     if not (entry.revealed or args.yes) and (untouched or not entry.checks):
         what = "is as it was started" if entry.checks else "was not checked yet"
         raise UsageError(
-            f"{exercise.name} {what}: try first, it is worth it",
+            f"{exercise.name} {what}: try first",
             f"minibert exercise hint {exercise.name}; or reveal --yes",
         )
     if not entry.revealed:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,9 @@ def run(here, capsys):
         out, err = capsys.readouterr()
         if args[:1] != ("reveal",) and "--json" not in args:
             assert all(len(line) <= 80 or line.startswith("    ") for line in out.splitlines()), out
+            assert all(
+                len(line) <= 80 or line.startswith("hint: ") for line in err.split("your file prints:")[0].splitlines()
+            ), err
         return status, out, err
 
     return call
@@ -257,7 +261,7 @@ def ran(here, name, code, limit=20.0):
 def test_an_endless_loop_is_ended_and_told_with_its_line(here):
     code = "def tanh_backward(dy, cache):\n    while True:\n        dy = dy + 0  # round and round\n"
     began = time.monotonic()
-    outcome, _ = ran(here, "fill_tanh", code, limit=1)
+    outcome = ran(here, "fill_tanh", code, limit=1).outcome
     assert time.monotonic() - began < 15
     lines = [line_of(here / "fill_tanh.py", text) for text in ("while True", "round and round")]
     assert outcome.trouble.split(":")[0] in [f"fill_tanh.py, line {line}" for line in lines]
@@ -269,7 +273,7 @@ def test_a_loop_that_ignores_signals_in_a_folder_of_any_name_is_ended_too(here):
     folder = here / "übung 1"
     folder.mkdir()
     code = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True:\n    time.sleep(9)\n"
-    outcome, _ = ran(folder, "fill_tanh", code, limit=0.5)
+    outcome = ran(folder, "fill_tanh", code, limit=0.5).outcome
     assert f"fill_tanh.py, line {line_of(folder / 'fill_tanh.py', 'sleep(9)')}: still running" in outcome.trouble
 
 
@@ -284,7 +288,7 @@ def test_a_loop_that_ignores_signals_in_a_folder_of_any_name_is_ended_too(here):
     ],
 )
 def test_whatever_a_file_does_the_command_line_goes_on(here, code, words):
-    outcome, _ = ran(here, "fill_tanh", code)
+    outcome = ran(here, "fill_tanh", code).outcome
     assert words in outcome.trouble
     assert not outcome.solved
 
@@ -296,8 +300,37 @@ def test_what_a_file_prints_is_shown_up_to_a_point(run, here):
     assert status == 0
     assert "solved: 1 gradient is right" in out
     assert err.startswith("your file prints:\n  \ufffd[2Jdy is (9, 6)\n  xxx")
-    assert "more lines)" in err
+    more = re.search(r"\n  \(([\d,]+) more lines\)\n", err)
+    assert (int(more[1].replace(",", "")) + 20) % 3001 == 0  # as many at each call
     assert len(err) < 3000
+
+
+@pytest.mark.parametrize(
+    ("code", "begins", "last"),
+    [
+        ("print('y\\n' * 1_000_000, end='')", "  y", "  (999,980 more lines)"),
+        ("print('y\\n' * 21, end='')", "  y", "  (1 more line)"),
+        ("print('\\n' * 19 + 'y')", "  ", "  y"),
+        ("print('z' * 10_000_000)", "  " + "z" * 200 + "…", "  " + "z" * 200 + "…"),
+        ("print('y')\nprint('z', end='')", "  y", "  z"),
+    ],
+)
+def test_a_flood_is_counted_and_not_shown(run, here, code, begins, last):
+    write(here, "fill_tanh", code)
+    status, _, err = run("check", "fill_tanh")
+    assert status == 1
+    shown = err.partition("minibert exercise hint")[0].rstrip("\n").split("\n")
+    assert shown[:2] == ["your file prints:", begins]
+    assert shown[-1] == last
+    assert len(shown) <= 22
+
+
+def test_a_long_message_is_cut(run, here):
+    path = write(here, "fill_tanh", "def tanh_backward(dy, cache):\n    raise ValueError('no ' * 9**6 + '\\n!' * 9**6)")
+    status, out, _ = run("check", "fill_tanh")
+    assert status == 1
+    assert out.startswith(f"fill_tanh.py, line {line_of(path, 'raise Value')}: ValueError: no no no ")
+    assert len(out.splitlines()) < 16
 
 
 def test_threads_and_processes_that_a_file_leaves_behind_do_not_hold_it_up(here):
@@ -341,6 +374,7 @@ def test_limits_are_shown_and_kept(run, here):
     write(here, "derive_softmax", code)
     status, out, _ = run("check", "derive_softmax")
     assert status == 1
+    assert "ok\n\n✓ 1 statement, at most 4\n✗ softmax_backward" in out  # no row of the table
     assert "✗ softmax_backward uses softmax_backward_in_steps, which it is to replace" in out
     assert "not yet: the gradients are right, and something else is not" in out
 

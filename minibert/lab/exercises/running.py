@@ -27,14 +27,15 @@ BOOT = (
 STARTING = 60.0
 """Seconds for Python and minibert to start, on a slow machine, before the file's own time begins."""
 KEPT = 65536
-"""Characters of what the file prints that are kept."""
+"""Bytes of what the file prints that are kept."""
 
 
 class Ran(NamedTuple):
-    """What came of it, and what the file printed, the first `KEPT` bytes of it."""
+    """What came of it; what the file printed, the first `KEPT` bytes of it; and how many lines that was in all."""
 
     outcome: Outcome
     printed: str
+    lines: int
 
 
 def run(exercise: Exercise, path: Path, limit: float) -> Ran:
@@ -49,7 +50,7 @@ def run(exercise: Exercise, path: Path, limit: float) -> Ran:
             env={**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"},
             start_new_session=os.name == "posix",  # so that what the file starts can be ended with it
         )
-        kept: list[bytes] = []
+        kept = Kept()
         assert process.stdout
         reader = threading.Thread(target=_read, args=(process.stdout, kept), daemon=True)
         reader.start()
@@ -61,19 +62,36 @@ def run(exercise: Exercise, path: Path, limit: float) -> Ran:
         finally:
             _end(process)
         reader.join(5)  # a process that the file started and set free may hold the pipe
-        printed = b"".join(kept).decode("utf-8", "backslashreplace")
+        printed, lines = kept.text(), kept.lines
         if result.exists():
-            return Ran(unpacked(json.loads(result.read_text(encoding="utf-8"))), printed)
-        return Ran(Outcome(trouble=_silent(process.returncode, late, stack, path, limit)), printed)
+            return Ran(unpacked(json.loads(result.read_text(encoding="utf-8"))), printed, lines)
+        return Ran(Outcome(trouble=_silent(process.returncode, late, stack, path, limit)), printed, lines)
 
 
-def _read(pipe: IO[bytes], kept: list[bytes]) -> None:
+class Kept:
+    """The beginning of what is printed, and the number of lines; one that has no end counts."""
+
+    def __init__(self) -> None:
+        self._begin, self._breaks, self._last = b"", 0, b"\n"
+
+    def add(self, piece: bytes) -> None:
+        self._begin += piece[: KEPT - len(self._begin)]
+        self._breaks += piece.count(b"\n")
+        self._last = piece[-1:]
+
+    def text(self) -> str:
+        return self._begin.decode("utf-8", "backslashreplace")
+
+    @property
+    def lines(self) -> int:
+        return self._breaks + (self._last != b"\n")
+
+
+def _read(pipe: IO[bytes], kept: Kept) -> None:
     """All of it, or the process would wait for a reader; of an endless flood the beginning is kept."""
-    left = KEPT
     with pipe, suppress(OSError):
         while piece := os.read(pipe.fileno(), 65536):
-            kept.append(piece[:left])
-            left -= len(kept[-1])
+            kept.add(piece)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

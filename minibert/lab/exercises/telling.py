@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import linecache
 import traceback
 from collections.abc import Callable, Mapping
@@ -12,6 +11,9 @@ from typing import Any
 import numpy as np
 
 from ...ops.xp import Array
+
+LONG, MANY = 300, 5
+"""Characters of a line, and lines, of an error's message that are told."""
 
 
 class Trouble(Exception):
@@ -31,14 +33,14 @@ def called(function: Callable[..., Any], path: Path, *args: Any) -> Any:
 def told(error: BaseException, path: Path) -> str:
     """An exception out of a student's file."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
-        line = f"\n    {error.text.strip()}" if error.text else ""
+        line = f"\n    {_shortened(error.text.strip())}" if error.text else ""
         return f"{path.name}, line {error.lineno}: {error.msg}{line}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     where = f"{path.name}, line {frames[-1].lineno}" if frames else path.name
-    line = f"\n    {linecache.getline(str(path), frames[-1].lineno or 0).strip()}" if frames else ""
+    line = f"\n    {_shortened(linecache.getline(str(path), frames[-1].lineno or 0).strip())}" if frames else ""
     if isinstance(error, NotImplementedError):
         return f"{where}: nothing is written here yet{line}"
-    what, advice = type(error).__name__ + (f": {error}" if str(error) else ""), ""
+    what, advice = type(error).__name__ + (f": {_shortened(str(error))}" if str(error) else ""), ""
     if isinstance(error, ValueError) and "read-only" in str(error):
         advice = "\nWhat a backward pass is given belongs to others: write d = dy * 2 where you would write dy *= 2."
     elif isinstance(error, RecursionError):
@@ -48,6 +50,12 @@ def told(error: BaseException, path: Path) -> str:
     elif isinstance(error, EOFError):
         advice = "\nThere is no keyboard behind a check: nothing can be read from it."
     return f"{where}: {what}{line}{advice}"
+
+
+def _shortened(text: str) -> str:
+    """As much of a message as is read: a flood would hide the rest."""
+    lines = [line if len(line) <= LONG else f"{line[:LONG]} ..." for line in text.split("\n")]
+    return "\n".join(lines if len(lines) <= MANY else [*lines[:MANY], "..."])
 
 
 def returned(result: Any, function: str, names: list[str]) -> tuple[Array, ...]:
@@ -108,15 +116,3 @@ def _listed(numbers: Array) -> str:
 
 def _close(a: Array, b: Array) -> bool:
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-7, atol=1e-9 * float(np.abs(b).max(initial=0.0))))
-
-
-def excesses(function: ast.FunctionDef) -> tuple[int, int]:
-    """Of a function's body: statements, without the docstring, and how deep loops are nested."""
-    statements = sum(isinstance(node, ast.stmt) for node in ast.walk(function)) - 1
-    return statements - bool(ast.get_docstring(function)), _depth(function)
-
-
-def _depth(node: ast.AST) -> int:
-    loops = ast.For | ast.While | ast.comprehension | ast.AsyncFor
-    below = max((_depth(child) for child in ast.iter_child_nodes(node)), default=0)
-    return below + isinstance(node, loops)
