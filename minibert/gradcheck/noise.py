@@ -51,13 +51,26 @@ def noise(f: Callable[[Array], Array], x: Array, v: Array) -> float:
     """e_f, the standard deviation of the rounding error of one evaluation of f near x, for points x + tv.
 
     f maps an array to a number (of an array the sum is taken); x and v float64 of one shape. In units of f. It holds
-    the rounding of x + tv too, which differences suffer from.
+    the rounding of x + tv too, which differences suffer from. Where neighbouring points all have one value, as if f
+    were rounded to float32, points further apart are taken: up to 1.5e-5 in units of x's own scale.
     """
-    estimates = []
-    for h in (2.0**-30 * unit(x, v) * factor for factor in (1, 7.3, 53)):  # of one spacing all errors may be equal
-        values = [float(np.sum(f(x + k * h * v))) for k in range(1, POINTS + 1)]
-        estimates += [spread(values), ROUNDING * abs(values[0])]
-    return float(np.nanmax(estimates, initial=0.0))
+    own, one = unit(x, v), 1 / (float(np.abs(v).max(initial=0.0)) or 1.0)
+    h = max(2.0**-30 * min(own, one), 16 * resolution(x, v))  # a large number may stand in a function of period 1
+    while True:
+        estimates, flat = list[float](), True
+        for factor in (1, 7.3, 53):  # of one spacing all errors may be equal
+            values = [float(np.sum(f(x + k * factor * h * v))) for k in range(1, POINTS + 1)]
+            estimates += [spread(values), ROUNDING * abs(values[0])]
+            flat = flat and len(set(values)) < POINTS // 2
+        if not flat or h > 2.0**-19 * own:
+            return float(np.nanmax(estimates, initial=0.0))
+        h *= 8
+
+
+def resolution(x: Array, v: Array) -> float:
+    """The step along v that moves the largest number of x by one unit of its last place."""
+    largest = float(np.abs(x).max(initial=0.0))
+    return float(np.spacing(largest)) / (float(np.abs(v).max(initial=0.0)) or 1.0) if math.isfinite(largest) else 0.0
 
 
 def scatter(t: Array, values: Sequence[float]) -> float:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .derivatives import central, unit
-from .noise import noise
+from .noise import noise, resolution
 
 Array = Any
 
@@ -32,12 +32,19 @@ _HALVINGS = 40  # from one unit of the argument's own scale; the noise ends the 
 
 
 class Difference(NamedTuple):
-    """A derivative by differences, the step taken, and its two errors: noise (one σ) and truncation (an estimate)."""
+    """A derivative by differences, the step taken, and its two errors: noise (one σ) and truncation (an estimate).
+
+    unsure: they allow an error as large as half of the value. So may they where the derivative is 0.
+    """
 
     value: float
     step: float
     noise: float
     truncation: float
+
+    @property
+    def unsure(self) -> bool:
+        return not 32 * self.noise + 4 * self.truncation <= 0.5 * abs(self.value)
 
 
 def best_difference(f: Callable[[Array], Array], x: Array, v: Array, order: int = 6) -> Difference:
@@ -80,17 +87,22 @@ def _best(
     with a few much shorter steps, as long as noise lets them say something; if they differ, the ladder begins below.
     """
     with np.errstate(all="ignore"):  # far out f may overflow: such steps lose
-        e_f, h = noise(f, x, v), unit(x, v)
+        e_f, h, least = noise(f, x, v), unit(x, v), 64 * resolution(x, v)
         while True:
-            best = _ladder(difference, extrapolated, h, e_f, order)
+            best = _ladder(difference, extrapolated, h, e_f, order, least)
             for k in range(_APART, _HALVINGS, _APART):
-                value, rounding = difference(best.step / 2**k), NOISE_WEIGHT[order] * e_f / (best.step / 2**k)
+                shorter = best.step / 2**k
+                value, rounding = difference(shorter), NOISE_WEIGHT[order] * e_f / shorter
                 size = abs(value) + abs(best.value)
-                if rounding > 1e-3 * size or abs(value - best.value) > 32 * rounding + 1e-2 * size:
+                differ = abs(value - best.value) > 32 * rounding + 1e-2 * size
+                lost = rounding > 1e-3 * size or shorter < least
+                if lost or differ:
                     break
             else:
                 return best
-            if rounding > 1e-3 * size or not math.isfinite(best.value):
+            if lost or not math.isfinite(best.value):
+                if differ and shorter >= least:  # nothing shorter decides which of them is right
+                    best = best._replace(truncation=max(best.truncation, abs(value - best.value)))
                 return best
             h = best.step / 2**_APART
 
@@ -101,6 +113,7 @@ def _ladder(
     h: float,
     e_f: float,
     order: int,
+    least: float,
 ) -> Difference:
     ladder = [difference(h / 2**k) for k in range(3)]
     best = Difference(math.nan, h, math.inf, math.inf)
@@ -112,7 +125,7 @@ def _ladder(
         tried = Difference(value, h / 2**k, NOISE_WEIGHT[order] * e_f / (h / 2**k), truncation)
         if math.isfinite(value) and tried.noise + truncation < best.noise + best.truncation:
             best = tried
-        if tried.noise > 10 * (best.noise + best.truncation) or best.noise + best.truncation == 0:
+        if tried.noise > 10 * (best.noise + best.truncation) or best.noise + best.truncation == 0 or h / 2 ** (k + 3) < least:
             break
         ladder.append(difference(h / 2 ** (k + 3)))
     return best

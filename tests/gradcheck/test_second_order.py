@@ -91,3 +91,16 @@ def test_a_quadratic_function_has_no_third_remainder():
     found = taylor(lambda x: (x * x).sum(), lambda x: 2 * x, np.array([1.0, 2.0]), np.array([1.0, -0.3]))
     assert found.rates[:2] == pytest.approx((1, 2), abs=0.1)
     assert found.rates[2] == math.inf
+
+
+@pytest.mark.parametrize(("at", "frequency"), [(0.7, 1e6), (1e4, 1.0), (0.7, 1.0), (3.0, 1e-4)])
+def test_the_first_step_follows_the_function_and_not_the_argument_alone(at, frequency):
+    def f(x):
+        return np.sin(frequency * x).sum()
+
+    def slope(x):
+        return frequency * np.cos(frequency * x)
+
+    x, v = np.array([at]), np.ones(1)
+    assert taylor(f, slope, x, v).rates == pytest.approx((1, 2, 3), abs=0.15)
+    assert taylor(f, lambda x: 1.1 * slope(x), x, v).rates == pytest.approx((1, 1, 1), abs=0.15)

@@ -59,6 +59,27 @@ def test_one_sided_slopes_stay_on_their_side():
     assert one_sided(kinked, x, -v).value == pytest.approx(-1, abs=1e-8)
 
 
+@pytest.mark.parametrize("size", [1e3, 1e4, 1e5, 1e6, 1e8])
+def test_one_large_number_may_stand_in_a_function_of_period_1(size):
+    """x's own scale is then |x|, a step that spans many periods."""
+    for x in size * (1 + np.arange(20) / 97):
+        found = best_difference(np.sin, np.array([x]), np.ones(1))
+        error = abs(found.value - math.cos(x))
+        assert error <= 32 * found.noise + 4 * found.truncation
+        assert error <= 1e-14 * size
+        assert not found.unsure
+
+
+def test_a_derivative_that_depends_on_the_step_is_unsure():
+    """Finer and finer waves: at every step another slope."""
+
+    def weierstrass(x):
+        return sum(0.7**k * np.cos(5.0**k * x) for k in range(20)).sum()
+
+    assert best_difference(weierstrass, np.array([0.3]), np.ones(1)).unsure
+    assert not best_difference(np.exp, np.array([0.3]), np.ones(1)).unsure
+
+
 def test_other_orders_are_refused():
     with pytest.raises(ValueError, match="expected order 2, 4 or 6, got 5"):
         best_difference(np.sin, np.zeros(1), np.ones(1), 5)

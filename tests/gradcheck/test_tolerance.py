@@ -145,6 +145,20 @@ def test_the_noise_of_a_function_is_measured_in_its_units(added):
     assert noise(lambda x: np.sin(x).sum(), x, np.ones(5)) < 2e-15
 
 
+@pytest.mark.parametrize("x", [[0.7], [0.7, 0.1, 0.2], [1e-3], [40.0]])
+def test_a_result_in_single_precision_is_noisy_although_its_neighbours_are_equal(x):
+    def f(x):
+        return np.sin(x).sum().astype(np.float32)
+
+    def rounded(x):
+        return float(f(x))
+
+    x = np.array(x)
+    last_place = float(np.spacing(f(x)))
+    for g in (f, rounded):
+        assert last_place / 10 < noise(g, x, np.ones_like(x)) < 2 * last_place
+
+
 def test_neighbours_are_exactly_on_a_line_and_keep_signs_and_zeros():
     x, t = np.array([1.0, -3e-5, 0.0, 7e200]), np.array([1, 5, 6, 800])
     points = np.stack(neighbours(x, t, np.random.default_rng(0)))
