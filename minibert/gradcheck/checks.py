@@ -12,8 +12,9 @@ from . import references
 from .analytic import contradicted
 from .derivatives import METHODS, derivative, known
 from .explain import explain_dtype, explain_not_finite, explain_shape, explain_values
+from .evidence import bad_entries
 from .kinks import Kink, find_kink
-from .pairs import Pair, argument_names
+from .pairs import TWO_OUTPUTS, Pair
 from .purity import run
 from .references import Setting, along
 from .report import TOLERANCES, Reference, Report, Row, Tolerance, judge, total_norm
@@ -24,6 +25,14 @@ NOT_CONFIRMED = (
     "not analytic: differences confirm the gradient; something takes conj or abs, as np.abs, np.var, np.std and "
     'np.linalg.norm do. method="richardson" does without the complex step'
 )
+
+EDGE = (
+    "not finite: f's derivative by differences. f and backward are finite here, f is not at points next to this one: "
+    "it is at the edge of its domain, as of a root or a logarithm, or about to overflow"
+)
+
+UNSURE = 1e-3
+"""Of ‖G‖: rounding leaves far less in doubt."""
 
 
 def check(
@@ -45,7 +54,8 @@ def check(
         def f_backward(dy, cache):       def f_backward(dy, x, w, eps):
             return dx, dw                    return dx, dw
 
-    A tuple of two counts as (y, cache). y is a float64 array or number.
+    A tuple of two counts as (y, cache). y is a float64 array or number. Of a layer that keeps what it needs (self.x = x)
+    check(layer.forward, layer.backward, [x]) calls layer.backward(dy) after its forward pass.
 
     args        of f; the float64 arrays among them are differentiated, everything else (ids, options, Python floats
                 such as eps) is passed on. f_backward must return their gradients in the same order; a single one may
@@ -61,7 +71,8 @@ def check(
     dy, that neither pass writes into what it was given or kept, and that both give the same bits when called again. A
     row that fails has an explanation, which print(report) shows.
 
-    TypeError where args, f or f_backward are not of the form above; ValueError for an unknown method or no direction.
+    TypeError where args, f or f_backward are not of the form above; ValueError for an unknown method, no direction, or
+    names that are not one for each array.
     """
     rng = _rng(seed)
     if method != "all" and method not in METHODS:
@@ -70,7 +81,23 @@ def check(
         raise ValueError(f"directions: expected at least 1, got {directions}")
     pair = Pair("check", f, f_backward, args)
     args = pair.args
-    names = names or [argument_names(f, len(args))[i] for i in pair.wanted]
+    names = _named(pair, names)
+    if not np.isfinite(pair.y).all():
+        return Report(
+            tuple(
+                Row(
+                    name,
+                    args[i].shape,
+                    math.nan,
+                    math.nan,
+                    math.nan,
+                    "not finite: the result of f",
+                    (),
+                    bad_entries("The result of f", pair.y),
+                )
+                for i, name in zip(pair.wanted, names, strict=True)
+            )
+        )
     dy = np.asarray(rng.standard_normal(pair.y.shape))
     grads, trouble = run(pair, dy)
     second = Pair("check: against", *against, args) if against else None
@@ -95,6 +122,18 @@ def check(
     return Report(tuple(rows))
 
 
+def _named(pair: Pair, names: Sequence[str] | None) -> list[str]:
+    """The names of the arrays; those given become the pair's own, which explanations use."""
+    own = [pair.names[i] for i in pair.wanted]
+    if names is None:
+        return own
+    if isinstance(names, str) or len(names) != len(own):
+        raise ValueError(f"names: expected a list of {len(own)}, one for each of {', '.join(own)}; got {names!r}")
+    for i, name in zip(pair.wanted, names, strict=True):
+        pair.names[i] = name
+    return list(names)
+
+
 def _rng(seed: int, stream: int = 0) -> np.random.Generator:
     """Not default_rng(seed): an argument that was drawn from that would be the cotangent, number by number, and a
     product with itself is symmetric."""
@@ -110,12 +149,15 @@ class Inspection:
         self.s, self.second, self.place, self.name = s, second, place, name
         self.along_v, self.method, self.seed = along_v, method, seed
         self.g, self.x = s.grads[place], s.pair.args[s.pair.wanted[place]]
+        self.chosen = False  # the tolerance, by the user
         self.refused = ""  # why the complex step could not be taken
+        self.overflows = False  # at complex points, where f and backward are finite
         self.contradicted = False  # by differences, whatever the gradient is
 
     def row(self, tolerance: Tolerance | None, total: float) -> Row:
         found = self.references()
         size = float(np.linalg.norm(self.g))
+        self.chosen = tolerance is not None
         if tolerance is not None:
             allowed = tolerance.relative * size + tolerance.floor * total
             found = {name: r._replace(tolerance=allowed) for name, r in found.items()}
@@ -133,9 +175,12 @@ class Inspection:
         if self.method in ("complex", "all"):
             try:
                 found.append(references.by_complex(s, place, self.along_v))
+                self.overflows = not math.isfinite(found[0].error)
             except TypeError as error:  # real numbers were fine a moment ago
                 self.refused = str(error)
-            if found and self._contradicted():
+            if self.overflows:
+                found = [references.by_differences(s, place, self.along_v, 6)] if self.method == "complex" else []
+            elif found and self._contradicted():
                 self.contradicted = True
                 if self.method == "complex":
                     found.append(references.by_differences(s, place, self.along_v, 6))
@@ -144,7 +189,7 @@ class Inspection:
         if self.method in ("richardson", "all"):
             found.append(references.by_differences(s, place, self.along_v, 6))
         if self.method == "all":
-            analytic = not self.refused and not self.contradicted
+            analytic = self._analytic()
             analytic = analytic and found[0] is not None and (found[0].ok or not (found[1] and found[1].ok))
             base = found[0 if analytic else -1]
             allowed = base.tolerance if base else 0.0
@@ -158,7 +203,7 @@ class Inspection:
         if self.refused and self.method == "complex":
             return f"not analytic: {self.refused}"
         if any(not math.isfinite(r.error) for r in found.values()) and "against" not in found:
-            return "not finite"
+            return EDGE
         if not self._linear():
             return "wrong"
         if self.contradicted and self.method == "complex":
@@ -174,12 +219,24 @@ class Inspection:
             return self._disagreement(failed)
         if failed == ["complex"]:
             rough = TOLERANCES["richardson", "model"]  # an error below this is nothing that differences could excuse
-            if not judge("", self.g, [row.error], rough, 0.0).ok and self._confirmed():
-                return NOT_CONFIRMED
+            if not judge("", self.g, [row.error], rough, 0.0).ok:
+                by_differences = references.by_differences(self.s, self.place, self.along_v, 6)
+                if not math.isfinite(by_differences.error):
+                    return EDGE
+                if by_differences.ok:
+                    return NOT_CONFIRMED
         if failed == ["against"]:
             return self._disagreement(failed)
         if failed:
             return "wrong"
+        sharpest = min((r.tolerance for name, r in found.items() if name != "against"), default=0.0)
+        if not self.chosen and sharpest > UNSURE * self.s.size and sharpest > 0.1 * row.norm:
+            return (
+                f"unsure: forward is so rough near this point that an error of {sharpest:.1e} would pass, "
+                f"of a gradient of {row.norm:.1e}"
+            )
+        if self.overflows:
+            return "ok: by differences; at complex points f overflows"
         if 0 < row.norm <= row.tolerance:
             return "noise floor: the gradient is no larger than the rounding of its terms; 0 would pass as well"
         return "ok"
@@ -208,8 +265,8 @@ class Inspection:
         value = float((s.dy * references.complex_jvp(s.pair, s.pair.args, s.pair.wanted[self.place], v)).sum())
         return contradicted(along(s.pair, self.place, s.dy), self.x, v, value)
 
-    def _confirmed(self) -> bool:
-        return references.by_differences(self.s, self.place, self.along_v, 6).ok
+    def _analytic(self) -> bool:
+        return self.method in ("complex", "all") and not (self.refused or self.contradicted or self.overflows)
 
     def kink(self) -> Kink | None:
         return find_kink(along(self.s.pair, self.place, self.s.dy), self.x, self.g, self.along_v[0])
@@ -217,14 +274,15 @@ class Inspection:
     def explanation(self, row: Row, found: Mapping[str, Reference]) -> str:
         if row.verdict.startswith(("not analytic", "wrong: kink", "wrong: every")):
             return ""
-        if row.verdict == "not finite":
-            return explain_not_finite(self.s.pair, self.g)
-        analytic = self.method in ("complex", "all") and not self.refused and not self.contradicted
+        if row.verdict == EDGE or row.verdict.startswith("unsure"):
+            return ""
+        analytic = self._analytic()
         if not analytic:
             kink = self.kink()
             if kink is not None:
                 return f'kink: {kink.words(self.name)}. method="all" tells kinks from errors.'
-        return explain_values(self.s, self.place, row.tolerance, analytic)
+        words = explain_values(self.s, self.place, row.tolerance, analytic)
+        return f"{words}\n{TWO_OUTPUTS}" if self.s.pair.second else words
 
 
 def check_gradients(
@@ -311,4 +369,4 @@ def _why_not(pair: Pair, place: int, g: Array, dy: Array, method: str) -> str:
             return explain_shape(pair, place, g, dy, method in ("complex", "all"))
         except TypeError:  # not analytic
             return explain_shape(pair, place, g, dy, False)
-    return explain_not_finite(pair, g) if g.dtype == x.dtype else explain_dtype(g)
+    return explain_not_finite(g) if g.dtype == x.dtype else explain_dtype(g)

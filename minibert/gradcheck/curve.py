@@ -85,6 +85,8 @@ def curve(f: Callable[[Array], Array], x: Array, v: Array, *, steps: Array | Non
         return np.sum(f(x))
 
     steps = 10.0 ** (-np.arange(3, 43) / 3) if steps is None else np.asarray(steps, dtype=np.float64)
+    if steps.ndim != 1 or not steps.size or not (steps > 0).all():
+        raise ValueError(f"curve: expected steps of shape (n,), n at least 1, all positive; got {steps}")
     best = best_difference(total, x, v)
     try:
         truth = float(complex_step(total, x, v))

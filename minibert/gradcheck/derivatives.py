@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,19 @@ class NotAnalytic(TypeError):
 
 def complex_step(f: Callable[[Array], Array], x: Array, v: Array, h: float = STEP) -> Array:
     """Derivative of f at x along v, Im f(x + ihv)/h. f maps an array to an array or a number; x float64."""
-    y = np.asarray(f(x + 1j * h * v))
+    with quiet():
+        y = np.asarray(f(x + 1j * h * v))
     if y.dtype.kind != "c":
         raise NotAnalytic("the result is real although the input was complex: something casts, or takes abs or max")
     return y.imag / h
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """At complex points no warnings: not of overflow, and not of casts to real, which analytic.py sees."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
+        yield
 
 
 def central(f: Callable[[Array], Array], x: Array, v: Array, h: float | None = None) -> Array:

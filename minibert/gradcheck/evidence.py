@@ -62,6 +62,14 @@ def norm(x: Array) -> float:
     return float(np.linalg.norm(x))
 
 
+def bad_entries(what: str, a: Array) -> str:
+    """How many entries of an array are not finite, and the first of them."""
+    bad = ~np.isfinite(a)
+    first = tuple(int(k) for k in np.argwhere(bad)[0])
+    shown = f"its entry [{', '.join(map(str, first))}]" if first else "it"
+    return f"{what} is not finite in {int(bad.sum())} of {bad.size} entries: {shown} is {a[first]}."
+
+
 def number(x: float) -> str:
     """A number as people write it: up to six digits, 1e-5 and not 1.00000e-05."""
     return f"{x:.6g}".replace("e-0", "e-").replace("e+0", "e")

@@ -14,8 +14,8 @@ import numpy as np
 
 from . import factors, places, terms
 from .entrywise import LIMIT, entrywise, wrong_rows
-from .evidence import Evidence, listed, norm, number
-from .pairs import Pair, argument_names
+from .evidence import Evidence, bad_entries, listed, norm, number
+from .pairs import Pair
 from .references import Setting
 
 Array = Any
@@ -72,7 +72,7 @@ def evidence(s: Setting, place: int, tolerance: float, analytic: bool) -> Eviden
     """All that a diagnosis looks at. tolerance: of <g, v>, for v ~ N(0, I)."""
     pair, g = s.pair, s.grads[place]
     i = pair.wanted[place]
-    x, names = pair.args[i], argument_names(pair.f, len(pair.args))
+    x, names = pair.args[i], pair.names
     suspects = wrong_rows(pair, place, g, s.dy, tolerance) if analytic and x.size > LIMIT else []
     truth = entrywise(pair, place, s.dy, analytic, suspects)
     others = {}
@@ -145,16 +145,11 @@ def _axes(axes: Sequence[int]) -> str:
     return f"axis {axes[0]}" if len(axes) == 1 else f"axes {listed(list(axes))}"
 
 
-def explain_not_finite(pair: Pair, g: Array) -> str:
-    bad = ~np.isfinite(g)
-    index = ", ".join(str(int(k)) for k in np.argwhere(bad)[0]) if bad.any() else ""
-    if not bad.any():
-        return "The gradient is finite, the derivative of forward is not: is the point at the edge of its domain?"
-    value = g[tuple(np.argwhere(bad)[0])]
-    first = f"{int(bad.sum())} of {g.size} entries are not finite, the first is [{index}] = {value}."
-    if not np.isfinite(pair.y).all():
-        return f"{first} Nor is forward's result."
-    return f"{first} Forward is finite there: look for a division by 0, 0·inf, or a root or log of 0 in backward."
+def explain_not_finite(g: Array) -> str:
+    return (
+        f"{bad_entries('The gradient', g)} The result of f is finite: look for a division by 0, 0·inf, or a root or log "
+        "of 0 in backward."
+    )
 
 
 def explain_dtype(g: Array) -> str:

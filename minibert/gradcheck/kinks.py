@@ -20,6 +20,7 @@ Array = Any
 SEARCHED = 4096
 """Entries of an array up to which the coordinate that sits on the kink is looked for: two evaluations each."""
 
+_DIRECTIONS = 6
 _FACTOR = 32  # of the noise of differences, as in references.py
 
 
@@ -31,6 +32,7 @@ class Kink(NamedTuple):
     gradient: float  # of the backward pass, along the same
     inside: bool  # it is a subgradient, and away from the kinks it is the derivative
     where: tuple[tuple[int, ...], ...] = ()  # the coordinates on the kink
+    together: bool = False  # the slopes are along a direction that moves several of them
 
     def words(self, name: str) -> str:
         """The verdict's sentence."""
@@ -43,7 +45,7 @@ class Kink(NamedTuple):
             return f"{slopes}; along a random direction"
         at = ", ".join(f"{name}[{', '.join(map(str, index))}]" for index in self.where[:3])
         more = f" and {len(self.where) - 3} more" if len(self.where) > 3 else ""
-        return f"{slopes}; at {at}{more}"
+        return f"{slopes}; at {at}{more}{', moved together' if self.together else ''}"
 
 
 def slopes(f: Callable[[Array], Array], x: Array, v: Array) -> tuple[Difference, Difference]:
@@ -55,7 +57,8 @@ def slopes(f: Callable[[Array], Array], x: Array, v: Array) -> tuple[Difference,
 def find_kink(f: Callable[[Array], Array], x: Array, g: Array, v: Array) -> Kink | None:
     """The kink of the scalar function f at x, and whether g is a subgradient there; None if f is smooth along v.
 
-    Where coordinates were found, g is held to each one's two slopes, and off them to the derivative.
+    Where coordinates were found, g is held to each one's two slopes, off them to the derivative, and on them to the
+    slopes along directions that move several: of a maximum that two share either may have the gradient, but not both.
     """
     left, right = slopes(f, x, v)
     if not _differ(left, right):
@@ -71,11 +74,28 @@ def find_kink(f: Callable[[Array], Array], x: Array, g: Array, v: Array) -> Kink
         each.append(_held(*slopes(f, x, e), float(g[index])))
     off = best_difference(f, x, rest)
     smooth = abs(float((g * rest).sum()) - off.value) <= _allowed(off, off)
+    bends = [kink.right > kink.left for kink in each]
+    for convex in set(bends):  # apart: what one has too much the other may have too little
+        group = [index for index, bend in zip(found, bends, strict=True) if bend == convex]
+        joint = [_held(*slopes(f, x, d), float((g * d).sum())) for d in _together(x, group)]
+        each += [kink._replace(together=True, where=tuple(group)) for kink in joint]
     worst = next((kink for kink in each if not kink.inside), each[0])
     inside = smooth and all(kink.inside for kink in each)
-    if len({kink.right > kink.left for kink in each}) == 1:  # convex, or concave: the slopes along v bound <g, v> too
+    if len(set(bends)) == 1:  # convex, or concave: the slopes along v bound <g, v> too
         inside = inside and _held(left, right, float((g * v).sum())).inside
-    return worst._replace(inside=inside, where=tuple(found))
+    return worst._replace(inside=inside, where=worst.where or tuple(found))
+
+
+def _together(x: Array, group: list[tuple[int, ...]]) -> list[Array]:
+    """Directions that move several coordinates: all of them evenly, and a few random ones."""
+    if len(group) < 2:
+        return []
+    directions = np.zeros((_DIRECTIONS, *x.shape))
+    random = np.random.default_rng(0).standard_normal((_DIRECTIONS, len(group)))
+    random[0] = 1.0
+    for k, index in enumerate(group):
+        directions[(slice(None), *index)] = random[:, k]
+    return list(directions)
 
 
 def _held(left: Difference, right: Difference, gradient: float) -> Kink:

@@ -16,8 +16,9 @@ class Pair:
 
     f returns (y, cache)    f_backward(dy, cache)      the convention of minibert.ops
     f returns y             f_backward(dy, *args)      plain functions on arrays
+    f returns y             f_backward(dy)             methods of an object that keeps what backward needs
 
-    Which one it is shows in what f returns: a tuple of two is (y, cache). The float64 arrays among args are
+    Which one it is shows in what f returns, a tuple of two is (y, cache), and in what f_backward takes. The float64 arrays among args are
     differentiated; all else is passed on, Python floats (eps) too. f_backward returns a gradient for each of these
     arrays, in their order, a single one bare; or one for every argument, with None where there is none.
     """
@@ -27,6 +28,10 @@ class Pair:
             if not callable(function):
                 raise TypeError(f"{where}: expected {role} to be a function, got {kind(function)}")
         self.f, self.f_backward, self.where = f, f_backward, where
+        if isinstance(args, np.ndarray):
+            raise TypeError(
+                f"{where}: expected args to be a list of f's arguments, got a {kind(args)} alone: put it in []"
+            )
         # copies: what f writes into is not the caller's
         given, self.args = list(args), [a.copy() if isinstance(a, np.ndarray) else a for a in args]
         self.wanted = [i for i, a in enumerate(self.args) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
@@ -41,13 +46,17 @@ class Pair:
             if isinstance(a, np.ndarray) and not np.array_equal(a, before, equal_nan=a.dtype.kind in "fc"):
                 self.written = True
                 a[...] = before
+        self.names = argument_names(f, len(self.args))
         self.cached = isinstance(result, tuple) and len(result) == 2
         y = result[0] if self.cached else result
         if not isinstance(y, np.ndarray | np.generic | float) or np.asarray(y).dtype != np.float64:
             got = f"a tuple of {len(result)}" if isinstance(result, tuple) and not self.cached else kind(y)
             raise TypeError(f"{where}: expected f to return a float64 array y, or (y, cache); got {got}")
         self.y = np.asarray(y)
-        self._fits(("dy", "cache") if self.cached else ("dy", *map(str, argument_names(f, len(self.args)))))
+        self.second = self.cached and is_output(result[1], self.args)
+        self.keeps = not self.cached and bool(self._takes(("dy", *self.names))) and not self._takes(("dy",))
+        if not self.keeps:
+            self._fits(("dy", "cache") if self.cached else ("dy", *self.names))
 
     def forward(self, args: Sequence[Any]) -> tuple[Array, Any]:
         """(y, cache) at args; the cache of a plain function is its arguments."""
@@ -60,16 +69,15 @@ class Pair:
     def backward(self, dy: Array, cache: Any) -> list[Array]:
         """The gradients of the wanted arguments, as returned."""
         dy = dy[()]  # a scalar function gets a scalar
-        returned = self.f_backward(dy, cache) if self.cached else self.f_backward(dy, *cache)
+        returned = self.f_backward(dy, *([cache] if self.cached else () if self.keeps else cache))
         grads = list(returned) if isinstance(returned, tuple | list) else [returned]
         if len(grads) == len(self.args) and any(g is None for g in grads):
             grads = [g for i, g in enumerate(grads) if i in self.wanted or g is not None]
         if any(not hasattr(g, "dtype") for g in grads):
             raise TypeError(f"{self.where}: expected backward to return arrays, got {', '.join(map(kind, grads))}")
         if len(grads) != len(self.wanted):
-            names = argument_names(self.f, len(self.args))
             raise TypeError(
-                f"{self.where}: expected a gradient for each of {', '.join(names[i] for i in self.wanted)}, and none "
+                f"{self.where}: expected a gradient for each of {', '.join(self.names[i] for i in self.wanted)}, and none "
                 f"for other arguments; backward returned {len(grads)}"
             )
         return grads
@@ -78,21 +86,42 @@ class Pair:
         """Forward and backward in one go."""
         return self.backward(dy, self.forward(args)[1])
 
-    def _fits(self, call: Sequence[str]) -> None:
-        """TypeError if f_backward cannot be called the way that follows from what f returns."""
+    def _takes(self, call: Sequence[str]) -> str:
+        """Why f_backward cannot be called with these arguments; "" if it can, or has no signature."""
         try:
             inspect.signature(self.f_backward).bind(*call)
-        except ValueError:  # some callables have no signature
-            return
+        except ValueError:  # some callables have none
+            return ""
         except TypeError as error:
-            what = "(y, cache)" if self.cached else "an array alone"
-            other = (
-                "an array alone, for f_backward(dy, *args)" if self.cached else "(y, cache), for f_backward(dy, cache)"
-            )
-            raise TypeError(
-                f"{self.where}: f returns {what}, so backward is called as f_backward({', '.join(call)}), "
-                f"which it does not take ({error}). Or let f return {other}"
-            ) from None
+            return str(error)
+        return ""
+
+    def _fits(self, call: Sequence[str]) -> None:
+        """TypeError if f_backward cannot be called the way that follows from what f returns."""
+        refusal = self._takes(call)
+        if not refusal:
+            return
+        what, other = "an array alone", "(y, cache), for f_backward(dy, cache)"
+        if self.cached:
+            what, other = "(y, cache)", "an array alone, for f_backward(dy, *args)"
+        two = f". {TWO_OUTPUTS}" if self.second else ""
+        raise TypeError(
+            f"{self.where}: f returns {what}, so backward is called as f_backward({', '.join(call)}), "
+            f"which it does not take ({refusal}). Or let f return {other}{two}"
+        )
+
+
+TWO_OUTPUTS = (
+    "f returned two arrays: the first was taken as y, the second as the cache, which is not differentiated. "
+    "If it is a second output, join the two (np.concatenate), and let backward split dy."
+)
+
+
+def is_output(cache: Any, args: Sequence[Any]) -> bool:
+    """Does what stands in the place of a cache look like a second result: a bare float array that is no argument?"""
+    if not isinstance(cache, np.ndarray) or cache.dtype.kind != "f":
+        return False
+    return not any(isinstance(a, np.ndarray) and np.array_equal(a, cache, equal_nan=True) for a in args)
 
 
 def replaced(args: Sequence[Any], i: int, x: Array) -> list[Any]:

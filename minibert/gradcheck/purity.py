@@ -21,7 +21,8 @@ def run(pair: Pair, dy: Array) -> tuple[list[Array], str]:
     """The gradients of one run, and what the functions did that they must not do; empty if nothing.
 
     Arguments, upstream gradient and cache are the same bits afterwards; forward and backward give the same bits when
-    called again; and a second forward pass with other arguments leaves the cache of the first as it is.
+    called again; and a second forward pass with other arguments leaves the cache of the first as it is. Where there is
+    no cache, as with methods of a layer that keeps its input, backward follows its own forward pass: that is enough.
     """
     before = [np.array(a) if isinstance(a, np.ndarray) else a for a in pair.args]
     upstream = np.array(dy)
@@ -47,7 +48,10 @@ def run(pair: Pair, dy: Array) -> tuple[list[Array], str]:
     with contextlib.suppress(Exception):  # f may not take the same numbers in other places, and says so in its own way
         pair.forward([np.roll(a, 1) if i in pair.wanted else a for i, a in enumerate(pair.args)])
     if not _all_same(grads, pair.backward(upstream, cache)):
-        return grads, "impure: a second forward pass overwrites the cache of the first"
+        if pair.cached and cache is not None:
+            return grads, "impure: a second forward pass overwrites the cache of the first"
+        if not _all_same(grads, pair.gradients(pair.args, upstream)):
+            return grads, "not repeatable: forward and backward with the same arguments give something else later"
     return grads, ""
 
 

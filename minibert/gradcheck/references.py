@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .derivatives import STEP, NotAnalytic
+from .derivatives import STEP, NotAnalytic, quiet
 from .noise import ROUNDING, neighbours, scatter
 from .pairs import Pair, replaced
 from .report import Reference
@@ -108,7 +108,8 @@ def setting(pair: Pair, dy: Array, grads: list[Array], rng: np.random.Generator)
 
 def complex_jvp(pair: Pair, args: Sequence[Any], i: int, v: Array) -> Array:
     """J v, in the shape of y: the derivative of y along v in argument i by complex step."""
-    y = np.asarray(pair.value(replaced(args, i, args[i] + 1j * STEP * v)))
+    with quiet():
+        y = np.asarray(pair.value(replaced(args, i, args[i] + 1j * STEP * v)))
     if y.dtype.kind != "c":
         raise NotAnalytic("the result is real although the input was complex: something casts, or takes abs or max")
     return y.imag / STEP

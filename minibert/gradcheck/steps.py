@@ -125,7 +125,11 @@ def _ladder(
         tried = Difference(value, h / 2**k, NOISE_WEIGHT[order] * e_f / (h / 2**k), truncation)
         if math.isfinite(value) and tried.noise + truncation < best.noise + best.truncation:
             best = tried
-        if tried.noise > 10 * (best.noise + best.truncation) or best.noise + best.truncation == 0 or h / 2 ** (k + 3) < least:
+        if (
+            tried.noise > 10 * (best.noise + best.truncation)
+            or best.noise + best.truncation == 0
+            or h / 2 ** (k + 3) < least
+        ):
             break
         ladder.append(difference(h / 2 ** (k + 3)))
     return best
