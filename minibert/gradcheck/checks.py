@@ -236,7 +236,7 @@ class Inspection:
                 f"of a gradient of {row.norm:.1e}"
             )
         if self.overflows:
-            return "ok: by differences; at complex points f overflows"
+            return "ok: by differences; at complex points f is not finite"
         if 0 < row.norm <= row.tolerance:
             return "noise floor: the gradient is no larger than the rounding of its terms; 0 would pass as well"
         return "ok"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -39,8 +40,15 @@ class Evidence(NamedTuple):
         return ~(np.abs(self.e) <= self.cell)
 
     def fits(self, a: Array, b: Array) -> bool:
-        """a is b, up to a millionth of the error to be explained and the rounding of every entry."""
-        return norm(a - b) <= 1e-6 * norm(self.e) + self.cell * float(np.sqrt(np.size(a)))
+        """a is b: every entry up to a millionth of itself, all up to a millionth of the error to be explained, and both
+        up to rounding."""
+        each = np.abs(a - b) <= 1e-6 * np.maximum(np.abs(a), np.abs(b)) + 8 * self.cell
+        return bool(each.all()) and norm(a - b) <= 1e-6 * norm(self.e) + self.cell * float(np.sqrt(np.size(a)))
+
+    @property
+    def result(self) -> str:
+        """What y is called here."""
+        return "the result" if "y" in self.arrays else "y"
 
     def slices(self, axis: int) -> list[int]:
         """The slices along an axis that hold a wrong entry."""
@@ -53,9 +61,28 @@ class Evidence(NamedTuple):
         word = {0: "row", self.g.ndim - 1: "column"}.get(axis, f"slice of axis {axis},")
         return word if count == 1 else word.replace("slice", "slices") + "s" * (not word.startswith("slice"))
 
+    def line(self, axis: int) -> str:
+        """What runs along an axis: a row along the last one."""
+        return {0: "column", self.g.ndim - 1: "row"}.get(axis, "slice") if self.g.ndim > 1 else "array"
+
     def row(self, k: int) -> int:
         """The number of row k in the whole gradient."""
         return int(self.rows[k]) if self.rows is not None else k
+
+
+def spread_over(a: Array, x: Array) -> list[Array]:
+    """a in the shape of x: as NumPy spreads it, or with one number for each row, or both, or not at all."""
+    found = []
+    for shape in {a.shape, a.shape + (1,) * (x.ndim - a.ndim)}:
+        with contextlib.suppress(ValueError):
+            found.append(np.broadcast_to(a.reshape(shape), x.shape))
+    return found
+
+
+def multiple(e: Array, basis: Array) -> float:
+    """c, for which c·basis is nearest to e."""
+    size = float((basis * basis).sum())
+    return float((e * basis).sum()) / size if size else 0.0
 
 
 def norm(x: Array) -> float:

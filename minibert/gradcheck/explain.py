@@ -1,7 +1,9 @@
 """A wrong gradient in words: which entries, by how much, and which mistake leaves an error of this form.
 
-Every diagnosis is a function of the evidence that returns its sentence, or "" where it does not apply; each rests on
-numbers, but another mistake may leave an error of the same form. Where none applies that is what is said.
+Every diagnosis is a function of the evidence that returns its sentence, or "" where it does not apply. The sentence
+states what turns the wrong gradient into the true one, entry by entry: that is a fact. Which line of the code is to
+blame is not, since other mistakes may leave an error of the same form: an "as if", or "missing, or too many". Where no
+form fits that is what is said.
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ DIAGNOSES: tuple[Callable[[Evidence], str], ...] = (
     places.another,
     places.permuted,
     factors.array_factor,
-    terms.upstream,
+    terms.term,
     places.repeated_ids,
     factors.factor_of_a_part,
+    factors.factor_of_rows,
     places.lacking_rows_of_dy,
     terms.constant_along,
     terms.along_rows,
@@ -126,7 +129,10 @@ def explain_shape(pair: Pair, place: int, g: Array, dy: Array, analytic: bool) -
                 found.append((axes, g.sum(axis=axes).reshape(x.shape)))
     if found and g.size > x.size:
         axes, value = next((f for f in found if proof(f[1]) == " Then it is the truth."), found[0])
-        return f"It is not summed over {_axes(axes)}: where forward broadcasts, backward sums. Sum it.{proof(value)}"
+        said = proof(value)
+        if said.startswith(" But"):
+            return f"Summed over {_axes(axes)} it has the shape of the argument.{said}"
+        return f"It is not summed over {_axes(axes)}: where forward broadcasts, backward sums. Sum it.{said}"
     if g.T.shape == x.shape and g.ndim > 1:
         return f"It is transposed: .T has the shape of the argument.{proof(g.T)}"
     if g.size == x.size:

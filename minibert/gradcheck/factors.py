@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from .evidence import Evidence, listed, norm, number
+from .evidence import Evidence, listed, multiple, norm, number, spread_over
 
 Array = Any
 
@@ -24,12 +25,15 @@ def not_linear(ev: Evidence) -> str:
             "It does not depend on the upstream gradient: backward(-2·dy) is backward(dy). The chain rule's factor dy "
             f"is forgotten.{proof}"
         )
-    ratio = float((ev.scaled * ev.g).sum()) / float((ev.g * ev.g).sum())
-    twice = " as if dy were multiplied in twice" if ev.fits(ev.scaled, 4 * ev.g) else ""
-    size = " as if |dy| were taken" if ev.fits(ev.scaled, 2 * ev.g) else ""
+    for times, like in ((4, "dy were multiplied in twice"), (2, "|dy| were taken")):
+        if ev.fits(ev.scaled, times * ev.g):
+            return (
+                "It is not linear in the upstream gradient: backward(-2·dy) should be -2 times backward(dy), it is "
+                f"{times} times, as if {like}."
+            )
     return (
-        f"It is not linear in the upstream gradient: backward(-2·dy) should be -2 times backward(dy), it is "
-        f"{number(ratio)} times{twice}{size}."
+        "It is not linear in the upstream gradient: backward(-2·dy) should be -2 times backward(dy). Has a term no "
+        "factor dy, or dy twice?"
     )
 
 
@@ -58,84 +62,100 @@ def factor_of_a_part(ev: Evidence) -> str:
 
 
 def _constant(ev: Evidence, g: Array, t: Array) -> str:
-    size = float((t * t).sum())
-    c = float((g * t).sum()) / size if size else 0.0
+    """What the factor is, and which numbers at hand it equals; why it is there, no number can tell."""
+    c = multiple(g, t)
     if not c or t.size < 2 or not ev.fits(g, c * t):
         return ""
     if math.isclose(c, -1, rel_tol=1e-6):
-        return "the truth with the wrong sign, everywhere: a minus is missing, or one too many."
+        also = "".join(f" It is the gradient of {name}, too." for name, a in ev.others.items() if ev.fits(ev.g, a))
+        return f"the truth with the wrong sign, everywhere: a minus is missing, or one too many.{also}"
     times = number(c) if abs(c - 1) > 1e-4 else f"{c:.12g}"
     said = f"{times} times the truth, everywhere{', and its sign is wrong' if c < 0 else ''}"
-    for value, name in _named(ev):
-        for candidate, itself, missing in ((value, name, _inverse(name)), (1 / value, _inverse(name), name)):
-            if math.isclose(abs(c), candidate, rel_tol=1e-6):
-                equal = "" if itself in (number(abs(c)), "1/2") else f"; {number(candidate)} = {itself}"
-                return f"{said}{equal}: is the factor {missing} missing?"
-    for n, name in ((ev.y.size, "y"), (ev.x.size, ev.name)):
-        if n > 1 and math.isclose(abs(c), n, rel_tol=1e-9):
-            return f"{said}; that is the number of entries of {name}: is the 1/{n} of a mean over all of them missing?"
-    for n in sorted({*ev.x.shape, *ev.y.shape, *(n for a in ev.arrays.values() for n in a.shape)}):
-        for top, bottom in ((round(abs(c) * n), n), (n, round(n / abs(c)))):
-            if (
-                top != bottom
-                and 1 < top < 1000
-                and 1 < bottom < 1000
-                and math.isclose(abs(c), top / bottom, rel_tol=1e-9)
-            ):
-                return f"{said}; {number(abs(c))} = {top}/{bottom}: is a mean taken over {bottom} instead of {top}?"
-    return f"{said}: one constant factor."
+    up = max(abs(c), 1 / abs(c))
+    equal = [words for value, words in _numbers(ev, abs(c) < 1) if math.isclose(up, value, rel_tol=1e-9)]
+    if 1 < round(up) < 10**6 and math.isclose(up, round(up), rel_tol=1e-9):
+        many, few = str(round(up)), f"1/{round(up)}"
+        said += f": a factor {many} too many, or {few} missing" if abs(c) > 1 else f": a factor {many} missing"
+        return f"{said}. {'. '.join(equal[:2])}." if equal else f"{said}."
+    if not equal and max((near := Fraction(up).limit_denominator(99)).as_integer_ratio()) < 1000:
+        if math.isclose(up, near, rel_tol=1e-9):
+            equal = [f"{times} = {near if abs(c) > 1 else 1 / near}"]
+    return f"{said}; {'; '.join(equal[:2])}." if equal else f"{said}: one constant factor."
 
 
-def _inverse(name: str) -> str:
-    return name[2:] if name.startswith("1/") else f"1/{name}"
-
-
-def _named(ev: Evidence) -> Iterator[tuple[float, str]]:
-    """Numbers greater than 1 that could be a forgotten factor, with their names; the likeliest first."""
-    yield 2.0, "2"
+def _numbers(ev: Evidence, inverse: bool) -> Iterator[tuple[float, str]]:
+    """(value, greater than 1; what it is) of numbers at hand that could be a factor, or the inverse of one."""
+    arrays = {**ev.arrays, ev.result: ev.y}
     lengths: dict[int, str] = {}
-    for n in (*ev.x.shape, *ev.y.shape, *(n for a in ev.arrays.values() for n in a.shape)):
-        lengths.setdefault(n, str(n))
-    for n in list(lengths):
-        for name, k in ev.options.items():
-            if isinstance(k, int) and k > 1 and n % k == 0:
-                lengths.setdefault(n // k, f"({n}/{name})")
-            if isinstance(k, int) and k > 1:
-                lengths.setdefault(k, name)
-    lengths.setdefault(ev.y.size, str(ev.y.size))
-    for n, name in lengths.items():
-        if n > 1:
-            yield math.sqrt(n), f"√{name}"
-    for n, name in lengths.items():
-        if n > 2:
-            yield float(n), name
-    for n, name in lengths.items():
-        if n > 2:
-            yield float(n) ** 2, f"{name}²"
-    for name, k in ev.options.items():
-        if isinstance(k, float) and k > 0 and k != 1:
-            yield (k, name) if k > 1 else (1 / k, f"1/{name}")
-        if isinstance(k, float) and 0 < k < 1:
-            yield 1 / (1 - k), f"1/(1-{name})"
+    for name, a in arrays.items():
+        for axis, n in enumerate(a.shape):
+            lengths.setdefault(n, f"{n} is the length of axis {axis} of {name}")
+    sizes = dict(lengths)
+    for name, a in arrays.items():
+        sizes.setdefault(a.size, f"{a.size} is the number of entries of {name}")
+    found = [(float(n), str(n), meaning) for n, meaning in sizes.items()]
+    found += [(value, f"{name}", "") for name, value in ev.options.items() if value > 0]
+    found += [(1 - value, f"(1-{name})", "") for name, value in ev.options.items() if 0 < value < 1]
+    found += [
+        (n / k, f"({n}/{name})", "")
+        for name, k in ev.options.items()
+        for n in lengths
+        if isinstance(k, int) and n > k > 1 and n % k == 0
+    ]
+    y = "y is the result" if ev.result == "y" else ""
+    found += [(norm(a), f"‖{name}‖", y * (name == "y")) for name, a in arrays.items()]
+    if ev.y.size == 1 and abs(float(ev.y.sum())) < 700:
+        found.append((math.exp(float(ev.y.sum())), f"exp({ev.result})", y))
+    forms = [(value, symbol, meaning) for value, symbol, meaning in found]
+    forms += [(math.sqrt(value), f"√{symbol}", meaning) for value, symbol, meaning in found]
+    forms += [(value**2, f"{symbol}²", meaning) for value, symbol, meaning in found]
+    forms += [(n / m, f"({n}/{m})", f"{sizes[n]}, {sizes[m]}") for n in sizes for m in sizes if n > m > 1]
+    for value, symbol, meaning in forms:
+        if not 0 < value < math.inf or value == 1:
+            continue
+        up = value if value > 1 else 1 / value
+        shown = number(1 / up if inverse else up)
+        equal = f"{shown} = {symbol if (value < 1) == inverse else f'1/{symbol}'}"
+        yield up, meaning if symbol.isdigit() else f"{equal}{meaning and ', and ' + meaning}"
 
 
 def array_factor(ev: Evidence) -> str:
-    """g∘a = t, or g = t∘a, for an array a that is at hand, its square, or what it and 1 make."""
+    """g∘a = t, or g = t∘a, for an array a that is at hand, its square, its exp, or what it and 1 make."""
     if not ev.whole:
         return ""
-    for name, a in {**ev.arrays, "y": ev.y}.items():
-        try:
-            fits = np.broadcast_shapes(a.shape, ev.x.shape) == ev.x.shape
-        except ValueError:
-            continue
-        if not fits or norm(a - a.mean()) <= 1e-12 * norm(a):
-            continue
-        for words, b in ((name, a), (f"(1 - {name})", 1 - a), (f"(1 + {name})", 1 + a), (f"{name}²", a * a)):
-            known = " (y is the result)" if name == "y" and "y" not in ev.arrays else ""
-            if ev.fits(ev.g * b, ev.t):
-                return f"Multiplied by {words} it is the truth: the factor {words} is missing{known}."
-            if ev.fits(ev.t * b, ev.g):
-                return f"It is the truth times {words}: this factor is one too many{known}."
+    for name, array in {**ev.arrays, ev.result: ev.y}.items():
+        known = " (y is the result)" if name == "y" and ev.result == "y" else ""
+        for a in spread_over(array, ev.x):
+            if norm(a - a.mean()) <= 1e-12 * norm(a):
+                continue
+            with np.errstate(over="ignore"):
+                exp = np.exp(a)
+            forms = (
+                (name, a),
+                (f"(1 - {name})", 1 - a),
+                (f"(1 + {name})", 1 + a),
+                (f"{name}²", a * a),
+                (f"exp({name})", exp),
+            )
+            for words, b in forms:
+                if ev.fits(ev.g * b, ev.t):
+                    return (
+                        f"Multiplied by {words} it is the truth: this factor is missing, or 1/{words} too many{known}."
+                    )
+                if ev.fits(ev.t * b, ev.g):
+                    return f"It is the truth times {words}: this factor is too many, or 1/{words} is missing{known}."
+    return ""
+
+
+def factor_of_rows(ev: Evidence) -> str:
+    """g is c·t in every row, with a factor of its own each: as of a sum or a norm over the row."""
+    for axis in reversed(range(ev.g.ndim if ev.whole and ev.g.ndim > 1 else 0)):
+        g, t = (np.moveaxis(a, axis, -1) for a in (ev.g, ev.t))
+        size = (t * t).sum(axis=-1, keepdims=True)
+        c = (g * t).sum(axis=-1, keepdims=True) / np.where(size == 0, 1, size)
+        if g.shape[-1] > 2 and (np.abs(c - 1) > 1e-6).all() and ev.fits(g, c * t):
+            shown = listed([number(float(k)) for k in c.reshape(-1)], 3)
+            return f"Along axis {axis} it is the truth times one number, for each {ev.line(axis)} another: {shown}."
     return ""
 
 

@@ -68,14 +68,14 @@ def repeated_ids(ev: Evidence) -> str:
     rows = [ev.row(k) for k in bad]
     for name, ids in ev.ids.items():
         if all(np.count_nonzero(ids == row) > 1 for row in rows):
-            last = ""
+            last = ", as if"
             if ev.contributions is not None and ids.shape == ev.contributions.shape[:1]:
                 uses = [int(np.flatnonzero(ids == row)[-1]) for row in rows]
                 if ev.fits(ev.g[bad], np.stack([ev.contributions[u][k] for u, k in zip(uses, bad, strict=True)])):
-                    last = ", and each holds what its last use contributes"
+                    last = ", and each holds what its last use contributes:"
             return (
-                f"Only rows that {name} holds more than once are wrong ({listed(rows)}){last}: their contributions are "
-                f"overwritten instead of added. Use np.add.at(dx, {name}, dy)."
+                f"Only rows that {name} holds more than once are wrong ({listed(rows)}){last} contributions were "
+                f"overwritten instead of added. np.add.at(dx, {name}, dy) adds."
             )
     return ""
 
@@ -107,7 +107,14 @@ def lacking_rows_of_dy(ev: Evidence) -> str:
         return ""
     said = []
     if missing:
-        said.append(f"The sum over the rows of dy lacks {_rows(missing, n)}: it stops too early, or starts too late")
+        why = ""
+        if missing == list(range(n - len(missing), n)):
+            why = ", as if it stopped too early"
+        elif missing == list(range(n - 1)):
+            why = f", all but row {n - 1}, as if = stood where += should"
+        elif missing == list(range(len(missing))):
+            why = ", as if it started too late"
+        said.append(f"The sum over the rows of dy lacks {_rows(missing, n)}{why}")
     if twice:
         said.append(f"The sum over the rows of dy counts {_rows(twice, n)} twice")
     return f"{'; '.join(said)}. With {'them' if len(missing + twice) > 1 else 'it'} put right it is the truth."

@@ -6,19 +6,36 @@ from typing import Any
 
 import numpy as np
 
-from .evidence import Evidence, norm, number
+from .evidence import Evidence, multiple, norm, number, spread_over
 
 Array = Any
 
+ORTHOGONAL = 1e-3
+"""Cosine of an angle. Not 0: the eps of a normalisation turns its gradient by about eps over the variance."""
 
-def upstream(ev: Evidence) -> str:
-    """The error is dy itself: the branch round an operator, x + f(x)."""
-    if ev.dy.shape != ev.g.shape or not norm(ev.dy):
+
+def term(ev: Evidence) -> str:
+    """The error is c·dy, or c·dy times an array that is at hand; c·dy also where only some entries are wrong."""
+    wrong = ev.wrong
+    if not ev.whole or wrong.sum() < 2:
         return ""
-    if ev.fits(ev.e, -ev.dy):
-        return "What is missing is dy itself: the direct path of x + f(x) (a residual connection) is dropped."
-    if ev.fits(ev.e, ev.dy):
-        return "What is too much is dy itself: the direct path of x + f(x) (a residual connection) counts twice."
+    for dy in spread_over(ev.dy, ev.x):
+        for name, array in (("", np.ones(())), *ev.arrays.items(), (ev.result, ev.y)):
+            for a in spread_over(array, ev.x):
+                basis = dy * a * wrong
+                c = multiple(ev.e * wrong, basis)
+                if not c or not ev.fits(ev.e * wrong, c * basis) or (name and not wrong.all()):
+                    continue
+                if name and _orthogonal(ev, basis):  # a projection: along_rows says so
+                    continue
+                product = "·".join([number(abs(c))] * (abs(abs(c) - 1) > 1e-6) + ["dy"] + [name] * bool(name))
+                where = "" if wrong.all() else " where it is wrong"
+                done, missing, much = ("taken away", "-", "") if c > 0 else ("added", "", "-")
+                like = "" if product != "dy" or where or c > 0 else ", such as that of x in x + f(x)"
+                return (
+                    f"With {product} {done}{where} it is the truth: a term {missing}{product} is missing{like}, or "
+                    f"{much}{product} is too much."
+                )
     return ""
 
 
@@ -28,55 +45,71 @@ def constant_along(ev: Evidence) -> str:
         mean = ev.e.mean(axis=axis, keepdims=True)
         if not ev.fits(ev.e, np.broadcast_to(mean, ev.e.shape)):
             continue
-        each = {0: "column", ev.g.ndim - 1: "row"}.get(axis, "slice") if ev.g.ndim > 1 else "array"
-        said = f"The error is constant along axis {axis}: the same number throughout a {each}"
+        said = f"The error is constant along axis {axis}: the same number throughout a {ev.line(axis)}"
         if _vanishes(ev, ev.t.sum(axis=axis)):
             sums = number(float(np.abs(ev.g.sum(axis=axis)).max()))
             return (
-                f"{said}. Along it the true gradient sums to 0, this one to as much as {sums}: a term -mean(...) or "
-                f"-sum(...) over axis {axis} is missing (the path through the mean)."
+                f"{said}. Along it the true gradient sums to 0, this one to as much as {sums}: less its mean over "
+                f"axis {axis} it is the truth, as if the path through a mean, a term -mean(...), were missing."
             )
         if _vanishes(ev, ev.g.sum(axis=axis)):
             return (
-                f"{said}. Along it this gradient sums to 0 and the true one does not: a term -mean(...) over axis "
-                f"{axis} is there that should not be."
+                f"{said}. Along it this gradient sums to 0 and the true one does not: it is the truth less its mean "
+                f"over axis {axis}."
             )
-        return f"{said}, of {n} entries: a mean or a sum over axis {axis} is missing, or one too many."
+        return f"{said}, of {n} entries, as if a term with a sum over axis {axis} were missing, or one too many."
     return ""
 
 
 def along_rows(ev: Evidence) -> str:
     """The error of every row is a multiple of a row of something: a projection is missing."""
-    y = (ev.y if ev.rows is None else ev.y[ev.rows]) if ev.y.shape == ev.arrays[ev.name].shape else None
-    same = [a for a in ev.arrays.values() if a.shape == ev.x.shape]
-    inputs = [("x", "", ev.x)]
+    y = ev.y if ev.rows is None or ev.y.shape != ev.arrays[ev.name].shape else ev.y[ev.rows]
+    dy = ev.dy if y is ev.y else ev.dy[ev.rows]
+    inputs = [(ev.name, ev.x)]
+    same = [name for name, a in ev.arrays.items() if a.shape == ev.x.shape]
     if len(same) > 1:  # as "Add & Norm" has
-        inputs.append(("s", ", s the sum of the inputs", np.sum(same, axis=0)))
+        inputs.append((f"({' + '.join(same)})", np.sum([ev.arrays[name] for name in same], axis=0)))
     for axis, _ in _axes(ev, 3):
-        if y is not None and y.shape == ev.x.shape and _spans(ev, axis, y):
-            return (
-                f"Along axis {axis} the error is a multiple of the result y: a term y·sum(...) is missing or has a "
-                "wrong factor, as softmax has: dx = y·(dy - sum(dy·y))."
-            )
-        for letter, meaning, x in inputs:
-            centred = x - x.mean(axis=axis, keepdims=True)
-            if _spans(ev, axis, centred):
+        if y.shape == ev.x.shape:
+            basis = y * (dy * y).sum(axis=axis, keepdims=True)
+            c = multiple(ev.e, basis)
+            if c and ev.fits(ev.e, c * basis):
+                times = "" if abs(c - 1) < 1e-6 else f"{number(c)} times "
                 return (
-                    f"Along axis {axis} the error is a multiple of the centred input {letter} - mean({letter}){meaning}"
-                    ": the term through the variance, x̂·mean(dx̂·x̂) in LayerNorm, is missing or has a wrong factor."
+                    f"The error is {times}{ev.result}·sum(dy·{ev.result}) over axis {axis}: a term of softmax, whose "
+                    "gradient is y·(dy - sum(dy·y))."
                 )
-            if _spans(ev, axis, x):
+        for name, x in inputs:
+            centred, one = x - x.mean(axis=axis, keepdims=True), np.ones_like(x)
+            if _orthogonal(ev, centred, axis) and _spans(ev, axis, centred):
                 return (
-                    f"Along axis {axis} the error is a multiple of the input {letter}{meaning}: the term through the "
-                    "norm x·sum(dy·x), as RMSNorm and unit vectors have, is missing or has a wrong factor."
+                    f"Along axis {axis} the error is a multiple of {name} - mean({name}), and the true gradient is "
+                    "orthogonal to that: as if the path through a variance, x̂·mean(dx̂·x̂) in LayerNorm, were missing "
+                    "or had a wrong factor."
                 )
-            if ev.g.shape[axis] > 3 and _spans(ev, axis, centred, np.ones_like(ev.x)):
+            if _orthogonal(ev, x, axis) and _spans(ev, axis, x):
                 return (
-                    f"Along axis {axis} the error is a constant plus a multiple of the centred input "
-                    f"{letter} - mean({letter}){meaning}: the terms through the mean and through the variance are "
-                    "missing, or have wrong factors."
+                    f"Along axis {axis} the error is a multiple of {name}, and the true gradient is orthogonal to "
+                    "that: as if the path through a norm, x·sum(dy·x) in RMSNorm, unit vectors and cosines, were "
+                    "missing or had a wrong factor."
                 )
+            both = _orthogonal(ev, centred, axis) and _orthogonal(ev, one, axis)
+            if both and ev.g.shape[axis] > 3 and _spans(ev, axis, centred, one):
+                return (
+                    f"Along axis {axis} the error is a constant plus a multiple of {name} - mean({name}), and the true "
+                    "gradient is orthogonal to either: as if the paths through a mean and through a variance were "
+                    "missing, or had wrong factors."
+                )
+        for name, a in ((ev.name, ev.x), (ev.result, y)):
+            if a.shape == ev.x.shape and _spans(ev, axis, a):
+                return f"Along axis {axis} the error is a multiple of {name}, for each {ev.line(axis)} another."
     return ""
+
+
+def _orthogonal(ev: Evidence, basis: Array, axis: int | None = None) -> bool:
+    """The true gradient has no part along the basis, in any slice."""
+    products, t, b = (np.sum(p * q, axis=axis) for p, q in ((ev.t, basis), (ev.t, ev.t), (basis, basis)))
+    return bool(np.all(np.abs(products) <= ORTHOGONAL * np.sqrt(t * b)))
 
 
 def _spans(ev: Evidence, axis: int, *basis: Array) -> bool:
