@@ -3,10 +3,11 @@
     from minibert import gradcheck, ops
     print(gradcheck.check(ops.layer_norm, ops.layer_norm_backward, [x, gamma, beta, 1e-12]))
 
-Your own functions may be of either form; which one shows in what f returns:
+Your own functions may be of any of these forms; which one shows in what f returns and f_backward takes:
 
     y, cache = f(*args)    grads = f_backward(dy, cache)
     y        = f(*args)    grads = f_backward(dy, *args)
+    y        = layer.forward(*args)    grads = layer.backward(dy)    of an object that keeps what it needs
 
 The idea. For a random cotangent w and a random direction v, <w, J v> computed by differentiating f must equal
 <Jᵀ w, v> computed by the backward pass. Three ways to get J v:
@@ -34,7 +35,8 @@ What a row says: "ok", or
 
     wrong               with an explanation below the table: which entries, both numbers, and the likely mistake
     shape, dtype        the gradient does not fit its argument
-    not finite          NaN or inf
+    not finite          NaN or inf: where, of f, backward or the reference, stands behind the colon or below
+    unsure              forward is so rough that the reference decides nothing
     not analytic        as above; method="richardson" is the way out
     impure              an argument, dy or the cache was written to, or two calls share a cache
     not deterministic   forward differs when called again; not repeatable: backward does
@@ -44,15 +46,16 @@ What a row says: "ok", or
 method="all" compares every reference there is: complex step, Richardson, the adjoint identity with fresh pairs (v, w),
 the Jacobian entry by entry where it is tiny, and against=(g, g_backward), a second implementation.
 
-Where to read: checks.py (the calls), pairs.py (the two forms), references.py (what is compared, what is allowed),
-derivatives.py and steps.py (differences), analytic.py, noise.py, purity.py, kinks.py; explain.py with factors.py,
-places.py and terms.py (mistakes and the form of the error each leaves); second_order.py (Hessians, Taylor's
-remainders), curve.py.
+Where to read: checks.py, gradients.py (the calls), pairs.py (the forms), references.py (what is compared, what is
+allowed), derivatives.py and steps.py (differences), analytic.py, noise.py, purity.py, kinks.py; explain.py with
+factors.py, places.py and terms.py (mistakes and the form of the error each leaves); second_order.py (Hessians,
+Taylor's remainders), curve.py.
 """
 
-from .checks import check, check_gradients
+from .checks import check
 from .curve import Curve, Line, curve
 from .derivatives import STEP, NotAnalytic, central, complex_step, derivative, richardson
+from .gradients import check_gradients
 from .kinks import Kink, find_kink
 from .noise import noise
 from .report import TOLERANCES, Reference, Report, Row, Tolerance, judge, total_norm

@@ -1,4 +1,4 @@
-"""The checks: of one pair of functions, and of the gradients of a function of many tensors."""
+"""The check of one pair of functions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from . import references
 from .analytic import contradicted
-from .derivatives import METHODS, derivative, known
-from .explain import explain_dtype, explain_not_finite, explain_shape, explain_values
+from .derivatives import METHODS
 from .evidence import bad_entries
+from .explain import explain_dtype, explain_not_finite, explain_shape, explain_values
+from .gradients import NOT_CONFIRMED, shape_trouble
 from .kinks import Kink, find_kink
 from .pairs import TWO_OUTPUTS, Pair
 from .purity import run
@@ -20,11 +21,6 @@ from .references import Setting, along
 from .report import TOLERANCES, Reference, Report, Row, Tolerance, judge, total_norm
 
 Array = Any
-
-NOT_CONFIRMED = (
-    "not analytic: differences confirm the gradient; something takes conj or abs, as np.abs, np.var, np.std and "
-    'np.linalg.norm do. method="richardson" does without the complex step'
-)
 
 EDGE = (
     "not finite: f's derivative by differences. f and backward are finite here, f is not at points next to this one: "
@@ -54,8 +50,8 @@ def check(
         def f_backward(dy, cache):       def f_backward(dy, x, w, eps):
             return dx, dw                    return dx, dw
 
-    A tuple of two counts as (y, cache). y is a float64 array or number. Of a layer that keeps what it needs (self.x = x)
-    check(layer.forward, layer.backward, [x]) calls layer.backward(dy) after its forward pass.
+    A tuple of two counts as (y, cache). y is a float64 array or number. Of a layer that keeps what it needs, as
+    self.x = x, check(layer.forward, layer.backward, [x]) calls layer.backward(dy) after the forward pass.
 
     args        of f; the float64 arrays among them are differentiated, everything else (ids, options, Python floats
                 such as eps) is passed on. f_backward must return their gradients in the same order; a single one may
@@ -105,11 +101,11 @@ def check(
     # each gradient is a sum of terms as large as the cotangent; where they cancel, their rounding is left
     total = total_norm([*grads, dy])
     along_v = [rng.standard_normal((directions, *args[i].shape)) for i in pair.wanted]
-    fit = not trouble and all(not _shape_trouble(g, args[i]) for i, g in zip(pair.wanted, grads, strict=True))
+    fit = not trouble and all(not shape_trouble(g, args[i]) for i, g in zip(pair.wanted, grads, strict=True))
     s = references.setting(pair, dy, grads, _rng(seed, 1)) if fit else Setting(pair, dy, grads, np.array([]), [])
     rows = []
     for place, (i, name, g) in enumerate(zip(pair.wanted, names, grads, strict=True)):
-        one = trouble or _shape_trouble(g, args[i])
+        one = trouble or shape_trouble(g, args[i])
         if one or not np.isfinite(g).all():
             norm = math.nan if one else float(np.linalg.norm(g))
             row = Row(name, args[i].shape, norm, math.nan, math.nan, one or "not finite")
@@ -174,8 +170,8 @@ class Inspection:
         found = list[Reference | None]()
         if self.method in ("complex", "all"):
             try:
-                found.append(references.by_complex(s, place, self.along_v))
-                self.overflows = not math.isfinite(found[0].error)
+                by_complex = references.by_complex(s, place, self.along_v)
+                found, self.overflows = [by_complex], not math.isfinite(by_complex.error)
             except TypeError as error:  # real numbers were fine a moment ago
                 self.refused = str(error)
             if self.overflows:
@@ -283,82 +279,6 @@ class Inspection:
                 return f'kink: {kink.words(self.name)}. method="all" tells kinks from errors.'
         words = explain_values(self.s, self.place, row.tolerance, analytic)
         return f"{words}\n{TWO_OUTPUTS}" if self.s.pair.second else words
-
-
-def check_gradients(
-    f: Callable[[Mapping[str, Array]], Array],
-    point: Mapping[str, Array],
-    gradients: Mapping[str, Array],
-    *,
-    method: str = "complex",
-    directions: int = 1,
-    seed: int = 0,
-    tolerance: Tolerance | None = None,
-) -> Report:
-    """Check the gradients of a scalar function of many named tensors, tensor by tensor.
-
-    f(point) -> scalar, for any mapping with the names of `point`; float64 arrays, or complex ones under the complex
-    step. One row a tensor: its directional derivative against <gradient, v>, within TOLERANCES[method, "model"] unless
-    a tolerance is given.
-    """
-    rough = [name for name, x in point.items() if x.dtype != np.float64]
-    if rough:
-        raise TypeError(f"check_gradients: expected float64 arrays, {', '.join(rough)} has another dtype")
-    rng = np.random.default_rng(seed)
-    allowed = tolerance or TOLERANCES[known(method), "model"]
-    total = total_norm(gradients.values())
-    rows = []
-    for name, x in point.items():
-        g = np.asarray(gradients[name])
-        trouble = _shape_trouble(g, x)
-        if trouble:
-            rows.append(Row(name, x.shape, math.nan, math.nan, math.nan, trouble))
-            continue
-
-        def along_x(value: Array, name: str = name) -> Array:
-            return f({**point, name: value})
-
-        rows.append(
-            _row(name, x, g, along_x, list(rng.standard_normal((directions, *x.shape))), method, allowed, total)
-        )
-    return Report(tuple(rows))
-
-
-def _row(
-    name: str,
-    x: Array,
-    g: Array,
-    along_x: Callable[[Array], Array],
-    along_v: Sequence[Array],
-    method: str,
-    tolerance: Tolerance,
-    total: float,
-) -> Row:
-    def errors(method: str) -> list[float]:
-        return [abs(float((g * v).sum()) - float(derivative(along_x, x, v, method))) for v in along_v]
-
-    try:
-        row = judge(name, g, errors(method), tolerance, total)
-    except TypeError as error:  # real numbers were fine a moment ago
-        if method != "complex":
-            raise
-        return Row(name, x.shape, float(np.linalg.norm(g)), math.nan, math.nan, f"not analytic: {error}")
-    v = along_v[0]
-    if method == "complex" and row.ok and contradicted(along_x, x, v, float(derivative(along_x, x, v, method))):
-        rough = TOLERANCES["richardson", "model"]
-        by_differences = judge(name, g, errors("richardson"), rough, total)
-        return by_differences._replace(verdict=NOT_CONFIRMED) if by_differences.ok else by_differences
-    if method == "complex" and row.verdict == "wrong":
-        rough = TOLERANCES["richardson", "model"]  # an error below this is nothing that differences could excuse
-        if not judge(name, g, [row.error], rough, total).ok and judge(name, g, errors("richardson"), rough, total).ok:
-            return row._replace(verdict=NOT_CONFIRMED)
-    return row
-
-
-def _shape_trouble(g: Array, x: Array) -> str:
-    if g.shape != x.shape:
-        return f"shape: the gradient is {g.shape}, the tensor {x.shape}"
-    return "" if g.dtype == x.dtype else f"dtype: the gradient is {g.dtype}, the tensor {x.dtype}"
 
 
 def _why_not(pair: Pair, place: int, g: Array, dy: Array, method: str) -> str:

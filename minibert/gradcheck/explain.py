@@ -153,8 +153,8 @@ def _axes(axes: Sequence[int]) -> str:
 
 def explain_not_finite(g: Array) -> str:
     return (
-        f"{bad_entries('The gradient', g)} The result of f is finite: look for a division by 0, 0·inf, or a root or log "
-        "of 0 in backward."
+        f"{bad_entries('The gradient', g)} The result of f is finite: look for a division by 0, 0·inf, or a "
+        "root or log of 0 in backward."
     )
 
 

@@ -75,12 +75,16 @@ def _constant(ev: Evidence, g: Array, t: Array) -> str:
     equal = [words for value, words in _numbers(ev, abs(c) < 1) if math.isclose(up, value, rel_tol=1e-9)]
     if 1 < round(up) < 10**6 and math.isclose(up, round(up), rel_tol=1e-9):
         many, few = str(round(up)), f"1/{round(up)}"
-        said += f": a factor {many} too many, or {few} missing" if abs(c) > 1 else f": a factor {many} missing"
-        return f"{said}. {'. '.join(equal[:2])}." if equal else f"{said}."
-    if not equal and max((near := Fraction(up).limit_denominator(99)).as_integer_ratio()) < 1000:
-        if math.isclose(up, near, rel_tol=1e-9):
-            equal = [f"{times} = {near if abs(c) > 1 else 1 / near}"]
-    return f"{said}; {'; '.join(equal[:2])}." if equal else f"{said}: one constant factor."
+        said += (
+            f": a factor {many} too many, or {few} missing"
+            if abs(c) > 1
+            else f": a factor {many} missing, or {few} too many"
+        )
+        return f"{said}. {equal[0]}." if equal else f"{said}."
+    near = Fraction(up).limit_denominator(99)
+    if not equal and near < 99 and math.isclose(up, near, rel_tol=1e-9):
+        equal = [f"{number(abs(c))} = {near if abs(c) > 1 else 1 / near}"]
+    return f"{said}; {equal[0]}." if equal else f"{said}: one constant factor."
 
 
 def _numbers(ev: Evidence, inverse: bool) -> Iterator[tuple[float, str]]:
@@ -103,13 +107,14 @@ def _numbers(ev: Evidence, inverse: bool) -> Iterator[tuple[float, str]]:
         if isinstance(k, int) and n > k > 1 and n % k == 0
     ]
     y = "y is the result" if ev.result == "y" else ""
-    found += [(norm(a), f"‖{name}‖", y * (name == "y")) for name, a in arrays.items()]
+    found += [(norm(a), f"|{name}|" if a.size == 1 else f"‖{name}‖", y * (name == "y")) for name, a in arrays.items()]
     if ev.y.size == 1 and abs(float(ev.y.sum())) < 700:
         found.append((math.exp(float(ev.y.sum())), f"exp({ev.result})", y))
     forms = [(value, symbol, meaning) for value, symbol, meaning in found]
     forms += [(math.sqrt(value), f"√{symbol}", meaning) for value, symbol, meaning in found]
     forms += [(value**2, f"{symbol}²", meaning) for value, symbol, meaning in found]
-    forms += [(n / m, f"({n}/{m})", f"{sizes[n]}, {sizes[m]}") for n in sizes for m in sizes if n > m > 1]
+    pairs = [(n, m) for n in sizes for m in sizes if min(n, m) > 1 and n != m and (n < m) == inverse]
+    forms += [(n / m, f"{n}/{m}", f"{sizes[n]}, {sizes[m]}") for n, m in pairs]
     for value, symbol, meaning in forms:
         if not 0 < value < math.inf or value == 1:
             continue

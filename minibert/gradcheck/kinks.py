@@ -94,7 +94,7 @@ def _together(x: Array, group: list[tuple[int, ...]]) -> list[Array]:
     random = np.random.default_rng(0).standard_normal((_DIRECTIONS, len(group)))
     random[0] = 1.0
     for k, index in enumerate(group):
-        directions[(slice(None), *index)] = random[:, k]
+        directions.reshape(_DIRECTIONS, -1)[:, np.ravel_multi_index(index, x.shape)] = random[:, k]
     return list(directions)
 
 

@@ -18,8 +18,8 @@ class Pair:
     f returns y             f_backward(dy, *args)      plain functions on arrays
     f returns y             f_backward(dy)             methods of an object that keeps what backward needs
 
-    Which one it is shows in what f returns, a tuple of two is (y, cache), and in what f_backward takes. The float64 arrays among args are
-    differentiated; all else is passed on, Python floats (eps) too. f_backward returns a gradient for each of these
+    Which one it is shows in what f returns, a tuple of two is (y, cache), and in what f_backward takes. The float64
+    arrays among args are differentiated; all else is passed on, Python floats (eps) too. f_backward returns a gradient for each of these
     arrays, in their order, a single one bare; or one for every argument, with None where there is none.
     """
 
@@ -28,9 +28,10 @@ class Pair:
             if not callable(function):
                 raise TypeError(f"{where}: expected {role} to be a function, got {kind(function)}")
         self.f, self.f_backward, self.where = f, f_backward, where
-        if isinstance(args, np.ndarray):
+        bare: Any = args
+        if isinstance(bare, np.ndarray):
             raise TypeError(
-                f"{where}: expected args to be a list of f's arguments, got a {kind(args)} alone: put it in []"
+                f"{where}: expected args to be a list of f's arguments, got a {kind(bare)} alone: put it in []"
             )
         # copies: what f writes into is not the caller's
         given, self.args = list(args), [a.copy() if isinstance(a, np.ndarray) else a for a in args]
@@ -76,9 +77,10 @@ class Pair:
         if any(not hasattr(g, "dtype") for g in grads):
             raise TypeError(f"{self.where}: expected backward to return arrays, got {', '.join(map(kind, grads))}")
         if len(grads) != len(self.wanted):
+            names = ", ".join(self.names[i] for i in self.wanted)
             raise TypeError(
-                f"{self.where}: expected a gradient for each of {', '.join(self.names[i] for i in self.wanted)}, and none "
-                f"for other arguments; backward returned {len(grads)}"
+                f"{self.where}: expected a gradient for each of {names}, and none for other arguments; backward "
+                f"returned {len(grads)}"
             )
         return grads
 
