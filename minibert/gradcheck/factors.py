@@ -101,7 +101,7 @@ def _numbers(ev: Evidence, inverse: bool) -> Iterator[tuple[float, str]]:
     found += [(value, f"{name}", "") for name, value in ev.options.items() if value > 0]
     found += [(1 - value, f"(1-{name})", "") for name, value in ev.options.items() if 0 < value < 1]
     found += [
-        (n / k, f"({n}/{name})", "")
+        (n / k, f"({n}/{name})", lengths[n])
         for name, k in ev.options.items()
         for n in lengths
         if isinstance(k, int) and n > k > 1 and n % k == 0
@@ -112,7 +112,7 @@ def _numbers(ev: Evidence, inverse: bool) -> Iterator[tuple[float, str]]:
         found.append((math.exp(float(ev.y.sum())), f"exp({ev.result})", y))
     forms = [(value, symbol, meaning) for value, symbol, meaning in found]
     forms += [(math.sqrt(value), f"√{symbol}", meaning) for value, symbol, meaning in found]
-    forms += [(value**2, f"{symbol}²", meaning) for value, symbol, meaning in found]
+    forms += [(value * value, f"{symbol}²", meaning) for value, symbol, meaning in found]
     pairs = [(n, m) for n in sizes for m in sizes if min(n, m) > 1 and n != m and (n < m) == inverse]
     forms += [(n / m, f"{n}/{m}", f"{sizes[n]}, {sizes[m]}") for n, m in pairs]
     for value, symbol, meaning in forms:

@@ -19,8 +19,9 @@ class Pair:
     f returns y             f_backward(dy)             methods of an object that keeps what backward needs
 
     Which one it is shows in what f returns, a tuple of two is (y, cache), and in what f_backward takes. The float64
-    arrays among args are differentiated; all else is passed on, Python floats (eps) too. f_backward returns a gradient for each of these
-    arrays, in their order, a single one bare; or one for every argument, with None where there is none.
+    arrays among args are differentiated; all else is passed on, Python floats (eps) too. f_backward returns a gradient
+    for each of these arrays, in their order, a single one bare; or one for every argument, with None where there is
+    none.
     """
 
     def __init__(self, where: str, f: Callable[..., Any], f_backward: Callable[..., Any], args: Sequence[Any]) -> None:

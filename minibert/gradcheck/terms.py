@@ -68,7 +68,7 @@ def along_rows(ev: Evidence) -> str:
     inputs = [(ev.name, ev.x)]
     same = [name for name, a in ev.arrays.items() if a.shape == ev.x.shape]
     if len(same) > 1:  # as "Add & Norm" has
-        inputs.append((f"({' + '.join(same)})", np.sum([ev.arrays[name] for name in same], axis=0)))
+        inputs.append((" + ".join(same), np.sum([ev.arrays[name] for name in same], axis=0)))
     for axis, _ in _axes(ev, 3):
         if y.shape == ev.x.shape:
             basis = y * (dy * y).sum(axis=axis, keepdims=True)
@@ -80,23 +80,24 @@ def along_rows(ev: Evidence) -> str:
                     "gradient is y·(dy - sum(dy·y))."
                 )
         for name, x in inputs:
+            whole = f"({name})" if " + " in name else name
             centred, one = x - x.mean(axis=axis, keepdims=True), np.ones_like(x)
             if _orthogonal(ev, centred, axis) and _spans(ev, axis, centred):
                 return (
-                    f"Along axis {axis} the error is a multiple of {name} - mean({name}), and the true gradient is "
+                    f"Along axis {axis} the error is a multiple of {whole} - mean({name}), and the true gradient is "
                     "orthogonal to that: as if the path through a variance, x̂·mean(dx̂·x̂) in LayerNorm, were missing "
                     "or had a wrong factor."
                 )
             if _orthogonal(ev, x, axis) and _spans(ev, axis, x):
                 return (
-                    f"Along axis {axis} the error is a multiple of {name}, and the true gradient is orthogonal to "
+                    f"Along axis {axis} the error is a multiple of {whole}, and the true gradient is orthogonal to "
                     "that: as if the path through a norm, x·sum(dy·x) in RMSNorm, unit vectors and cosines, were "
                     "missing or had a wrong factor."
                 )
             both = _orthogonal(ev, centred, axis) and _orthogonal(ev, one, axis)
             if both and ev.g.shape[axis] > 3 and _spans(ev, axis, centred, one):
                 return (
-                    f"Along axis {axis} the error is a constant plus a multiple of {name} - mean({name}), and the true "
+                    f"Along axis {axis} the error is a constant plus a multiple of {whole} - mean({name}), and the true "
                     "gradient is orthogonal to either: as if the paths through a mean and through a variance were "
                     "missing, or had wrong factors."
                 )

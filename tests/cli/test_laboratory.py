@@ -41,7 +41,7 @@ def test_a_planted_bug_is_found_and_explained(capsys):
     out = capsys.readouterr().out
     assert out.startswith("attention: 1/√D missing on dK, planted in attention_backward\n  - @ q * scale\n  + @ q\n")
     assert "first wrong gradient, from the loss down: bert.encoder.layer.1.attention.self.key; " in out
-    assert "is the factor" in out
+    assert "3.4641 = √(48/num_heads)" in out
     assert cli.main(["gradcheck", "--plant", "attention-scale-dk", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["found"]["name"] == "bert.encoder.layer.1.attention.self.key"
 
