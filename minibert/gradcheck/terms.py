@@ -97,8 +97,8 @@ def along_rows(ev: Evidence) -> str:
             both = _orthogonal(ev, centred, axis) and _orthogonal(ev, one, axis)
             if both and ev.g.shape[axis] > 3 and _spans(ev, axis, centred, one):
                 return (
-                    f"Along axis {axis} the error is a constant plus a multiple of {whole} - mean({name}), and the true "
-                    "gradient is orthogonal to either: as if the paths through a mean and through a variance were "
+                    f"Along axis {axis} the error is a constant plus a multiple of {whole} - mean({name}), and the "
+                    "true gradient is orthogonal to either: as if the paths through a mean and through a variance were "
                     "missing, or had wrong factors."
                 )
         for name, a in ((ev.name, ev.x), (ev.result, y)):

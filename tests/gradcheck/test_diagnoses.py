@@ -60,7 +60,7 @@ def test_the_size_of_a_head_is_known_from_the_number_of_heads():
         (1 / 24, "a factor 24 missing, or 1/24 too many."),
         (
             -6,
-            "-6 times the truth, everywhere, and its sign is wrong: a factor 6 too many, or 1/6 missing. 6 is the length",
+            "-6 times the truth, everywhere, and its sign is wrong: a factor 6 too many, or 1/6 missing.",
         ),
         (1.001, "1.001 times the truth, everywhere: one constant factor."),
     ],
@@ -269,7 +269,7 @@ def test_add_and_norm_without_its_variance_term():
 
     words = said(f, backward, (X, rng.standard_normal(X.shape), GAMMA), "x")
     assert (
-        "the error is a multiple of (x + residual) - mean((x + residual)), and the true gradient is orthogonal to that"
+        "the error is a multiple of (x + residual) - mean(x + residual), and the true gradient is orthogonal to that"
         in words
     )
 

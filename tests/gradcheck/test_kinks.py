@@ -107,3 +107,44 @@ def test_large_arrays_are_not_searched_and_the_verdict_says_so():
     (row,) = check(relu, lambda dy, x: dy * (x > 0), (x,), method="all").rows
     assert row.ok
     assert row.verdict.endswith("a subgradient; along a random direction")
+
+
+def ties():
+    x = X.copy()
+    x[0, :2], x[2, 1:] = 3.0, 4.0
+    return x
+
+
+def maximum(x):
+    return x.max(axis=-1)
+
+
+def shared(weight):
+    """To every one of n entries that are the maximum, weight(n) of the gradient."""
+
+    def backward(dy, x):
+        hit = x == x.max(axis=-1, keepdims=True)
+        return dy[:, None] * hit * weight(hit.sum(axis=-1, keepdims=True))
+
+    return backward
+
+
+def to_the_first(dy, x):
+    d = np.zeros_like(x)
+    d[np.arange(len(x)), x.argmax(axis=-1)] = dy
+    return d
+
+
+@pytest.mark.parametrize("backward", [to_the_first, shared(lambda n: 1 / n)])
+def test_a_shared_maximum_has_one_gradient_to_give(backward):
+    (row,) = check(maximum, backward, (ties(),), method="all").rows
+    assert row.verdict.startswith("kink: ")
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("weight", [lambda n: 1, lambda n: 0.6 / n, lambda n: 0.6 if n == 3 else 1 / n])
+def test_to_give_it_to_all_that_share_it_is_wrong_whatever_direction_is_drawn(weight, seed):
+    """Along a coordinate each lies between the slopes; what is wrong is their sum."""
+    backward = shared(np.vectorize(weight))
+    (row,) = check(maximum, backward, (ties(),), method="all", seed=seed).rows
+    assert row.verdict.startswith("wrong: kink: ")

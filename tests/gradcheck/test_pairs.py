@@ -61,6 +61,13 @@ def test_a_function_may_return_a_number():
             r"f returns \(y, cache\), so backward is called as f_backward\(dy, cache\)",
         ),
         (
+            lambda x: (np.sin(x), np.cos(x)),
+            lambda dy, dz, x: dy,
+            [X],
+            r"second output, join the two \(np.concatenate\), and let backward split dy",
+        ),
+        (lambda x: x * x, lambda dy, x: 2 * x * dy, X, r"got a float64 array alone: put it in \[\]"),
+        (
             lambda x: None,
             lambda dy, x: dy,
             [X],
@@ -81,11 +88,33 @@ def test_a_function_may_return_a_number():
         (lambda x: x, lambda dy, x: {"x": dy}, [X], "expected backward to return arrays, got dict"),
         (lambda x: x, lambda dy, x: dy, [X.tolist()], "expected args to be a list with at least one float64 array"),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_misuse_is_refused_in_words(f, backward, args, words):
     with pytest.raises(TypeError, match=words):
         check(f, backward, args)
+
+
+def test_a_second_output_is_not_silently_a_cache():
+    (row,) = check(lambda x: (np.sin(x), np.cos(x)), lambda dy, x: np.cos(x) * dy, [X]).rows
+    assert row.verdict == "wrong"
+    assert "the second as the cache, which is not differentiated" in row.explanation
+    (row,) = check(lambda x: (np.sin(x), x), lambda dy, x: np.sin(x) * dy, [X]).rows  # a cache, and a wrong gradient
+    assert "second" not in row.explanation
+
+
+@pytest.mark.parametrize("names", [["a"], "ab", ["a", "b", "c"]])
+def test_names_are_one_for_each_array(names):
+    with pytest.raises(ValueError, match="names: expected a list of 2, one for each of x, gamma; got"):
+        check(scale, scale_backward, [X, X[0], 0.25], names=names)
+
+
+def test_names_are_those_of_explanations():
+    def backward(dy, x, gamma, eps):
+        return dy / (1 + eps), (dy * x).sum(axis=0) / (1 + eps)
+
+    report = check(scale, backward, [X, X[0], 0.25], names=["input", "gain"])
+    assert "Multiplied by gain it is the truth" in report.rows[0].explanation
 
 
 def test_a_function_may_refuse_other_arguments():
@@ -148,6 +177,45 @@ def test_a_cache_that_is_shared_between_calls_is_named():
     assert verdicts(f, lambda dy, cache: 2 * cache * dy) == [
         "impure: a second forward pass overwrites the cache of the first"
     ]
+
+
+class Layer:
+    """What people write first: forward keeps what backward needs."""
+
+    def __init__(self, factor=2):
+        self.factor = factor
+
+    def forward(self, x):
+        self.x = x
+        return x * x
+
+    def backward(self, dy):
+        return self.factor * self.x * dy
+
+
+@pytest.mark.parametrize("method", ["complex", "richardson", "all"])
+def test_a_layer_that_keeps_its_input_is_no_offence(method):
+    right, wrong = Layer(), Layer(3)
+    assert check(right.forward, right.backward, [X], method=method)
+    assert check(right.forward, lambda dy, x: right.backward(dy), [X], method=method)
+    assert check(lambda x: (right.forward(x), None), lambda dy, cache: right.backward(dy), [X], method=method)
+    assert [row.verdict for row in check(wrong.forward, wrong.backward, [X], method=method).rows] == ["wrong"]
+
+
+def test_a_layer_that_keeps_more_than_its_last_input_is():
+    class Sum(Layer):
+        total = 0.0
+
+        def forward(self, x):
+            self.total += 1
+            return super().forward(x)
+
+        def backward(self, dy):
+            return 2 * self.x * dy * (1 + 1e-3 * self.total)
+
+    layer = Sum()
+    (row,) = check(layer.forward, layer.backward, [X]).rows
+    assert row.verdict.startswith("not repeatable")
 
 
 def test_handing_on_the_upstream_gradient_is_no_offence():
