@@ -36,7 +36,7 @@ What a row says: "ok", or
     wrong               with an explanation below the table: which entries, both numbers, and the likely mistake
     shape, dtype        the gradient does not fit its argument
     not finite          NaN or inf: where, of f, backward or the reference, stands behind the colon or below
-    unsure              forward is so rough that the reference decides nothing
+    unsure              f or backward is so rough that the reference decides nothing
     not analytic        as above; method="richardson" is the way out
     impure              an argument, dy or the cache was written to, or two calls share a cache
     not deterministic   forward differs when called again; not repeatable: backward does

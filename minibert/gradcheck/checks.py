@@ -79,21 +79,9 @@ def check(
     args = pair.args
     names = _named(pair, names)
     if not np.isfinite(pair.y).all():
-        return Report(
-            tuple(
-                Row(
-                    name,
-                    args[i].shape,
-                    math.nan,
-                    math.nan,
-                    math.nan,
-                    "not finite: the result of f",
-                    (),
-                    bad_entries("The result of f", pair.y),
-                )
-                for i, name in zip(pair.wanted, names, strict=True)
-            )
-        )
+        shapes, words = [args[i].shape for i in pair.wanted], bad_entries("The result of f", pair.y)
+        row = Row("", (), math.nan, math.nan, math.nan, "not finite: the result of f", explanation=words)
+        return Report(tuple(row._replace(name=n, shape=s) for n, s in zip(names, shapes, strict=True)))
     dy = np.asarray(rng.standard_normal(pair.y.shape))
     grads, trouble = run(pair, dy)
     second = Pair("check: against", *against, args) if against else None
@@ -228,12 +216,12 @@ class Inspection:
         sharpest = min((r.tolerance for name, r in found.items() if name != "against"), default=0.0)
         if not self.chosen and sharpest > UNSURE * self.s.size and sharpest > 0.1 * row.norm:
             return (
-                f"unsure: forward is so rough near this point that an error of {sharpest:.1e} would pass, "
+                f"unsure: f or backward is so rough near this point that an error of {sharpest:.1e} would pass, "
                 f"of a gradient of {row.norm:.1e}"
             )
         if self.overflows:
             return "ok: by differences; at complex points f is not finite"
-        if 0 < row.norm <= row.tolerance:
+        if 0 < row.norm <= row.tolerance and not self.chosen:
             return "noise floor: the gradient is no larger than the rounding of its terms; 0 would pass as well"
         return "ok"
 

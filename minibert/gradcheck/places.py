@@ -62,7 +62,9 @@ def _order(ev: Evidence, axis: int) -> Array | None:
 
 def repeated_ids(ev: Evidence) -> str:
     """Rows that are used more than once: the last use overwrites, where all should be added."""
-    bad = ev.slices(0) if ev.g.ndim else []
+    if not ev.g.ndim:
+        return ""
+    bad = ev.slices(0)
     if len(bad) in (0, len(ev.g)):
         return ""
     rows = [ev.row(k) for k in bad]

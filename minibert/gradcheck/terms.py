@@ -103,7 +103,7 @@ def along_rows(ev: Evidence) -> str:
                 )
         for name, a in ((ev.name, ev.x), (ev.result, y)):
             if a.shape == ev.x.shape and _spans(ev, axis, a):
-                return f"Along axis {axis} the error is a multiple of {name}, for each {ev.line(axis)} another."
+                return f"Along axis {axis} the error is {name} times one number, for each {ev.line(axis)} another."
     return ""
 
 

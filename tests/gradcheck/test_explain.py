@@ -95,3 +95,8 @@ def test_a_weight_that_is_sampled_has_other_rows_than_the_result():
     report = check(lambda x, w: (x @ w.T) @ w, lambda dy, x, w: ((dy @ w.T) @ w, (x @ w.T).T @ dy), [x, w])
     assert [row.ok for row in report.rows] == [True, False]
     assert "wrong in" in report.explain()
+
+
+def test_a_single_number_has_no_rows():
+    words = said(cube, lambda dy, x: dy * x, (np.array(2.0),), "x")
+    assert "wrong in its one entry" in words

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minibert.gradcheck import check, curve
+from minibert.gradcheck import Tolerance, check, curve
 
 X = np.random.default_rng(0).standard_normal((3, 4))
 each_method = pytest.mark.parametrize("method", ["complex", "richardson", "all"])
@@ -71,7 +71,7 @@ def test_a_function_so_rough_that_nothing_can_be_said_does_not_pass(factor, meth
 
     f, g = waves(lambda _, x: np.cos(x)), waves(lambda k, x: -(5.0**k) * np.sin(x))
     (row,) = check(f, lambda dy, x: factor * dy * g(x), [np.array([0.3, 0.4])], method=method).rows
-    assert row.verdict.startswith("unsure: forward is so rough near this point that an error of")
+    assert row.verdict.startswith("unsure: f or backward is so rough near this point that an error of")
     assert not row.ok
 
 
@@ -89,3 +89,8 @@ def test_casts_to_real_are_a_verdict_and_no_warning():
 def test_a_curve_needs_steps(steps):
     with pytest.raises(ValueError, match=r"curve: expected steps of shape \(n,\), n at least 1, all positive"):
         curve(np.sin, X, X, steps=steps)
+
+
+def test_a_tolerance_of_ones_own_is_not_called_rounding():
+    (row,) = check(np.sin, lambda dy, x: dy * np.cos(x), [X], tolerance=Tolerance(10, 10)).rows
+    assert row.verdict == "ok"

@@ -144,7 +144,7 @@ def test_an_error_that_is_not_a_number_never_passes(errors):
 def test_nan_compared_with_nan_never_passes():
     report = check(lambda x: (x * np.nan, x), lambda dy, x: dy * np.nan, (X,))
     assert not report.ok
-    assert verdicts(report) == ["not finite"]
+    assert verdicts(report) == ["not finite: the result of f"]
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of inf - inf
