@@ -73,7 +73,7 @@ class Evidence(NamedTuple):
 def spread_over(a: Array, x: Array) -> list[Array]:
     """a in the shape of x: as NumPy spreads it, or with one number for each row, or both, or not at all."""
     found = []
-    for shape in {a.shape, a.shape + (1,) * (x.ndim - a.ndim)}:
+    for shape in dict.fromkeys((a.shape, a.shape + (1,) * (x.ndim - a.ndim))):
         with contextlib.suppress(ValueError):
             found.append(np.broadcast_to(a.reshape(shape), x.shape))
     return found

@@ -67,7 +67,8 @@ def explain_values(s: Setting, place: int, tolerance: float, analytic: bool) -> 
         index = tuple(int(k) for k in np.unravel_index(flat, ev.g.shape))
         shown = ", ".join(str(ev.row(k) if axis == 0 else k) for axis, k in enumerate(index))
         lines.append(f"  [{shown}]  backward {ev.g[index]: .8g}   true {ev.t[index]: .8g}")
-    lines.append(next((said for said in (diagnose(ev) for diagnose in DIAGNOSES) if said), NO_DIAGNOSIS))
+    with np.errstate(all="ignore"):  # forms that overflow do not fit
+        lines.append(next((said for said in (diagnose(ev) for diagnose in DIAGNOSES) if said), NO_DIAGNOSIS))
     return "\n".join(lines)
 
 

@@ -72,8 +72,11 @@ def _constant(ev: Evidence, g: Array, t: Array) -> str:
     times = number(c) if abs(c - 1) > 1e-4 else f"{c:.12g}"
     said = f"{times} times the truth, everywhere{', and its sign is wrong' if c < 0 else ''}"
     up = max(abs(c), 1 / abs(c))
-    equal = [words for value, words in _numbers(ev, abs(c) < 1) if math.isclose(up, value, rel_tol=1e-9)]
-    if 1 < round(up) < 10**6 and math.isclose(up, round(up), rel_tol=1e-9):
+    if not up < 1e15:
+        return f"{said}: one constant factor."
+    close = max(1e-9, ev.cell / float(np.abs(t).max()))  # of differences not all digits are right
+    equal = [words for value, words in _numbers(ev, abs(c) < 1) if math.isclose(up, value, rel_tol=close)]
+    if 1 < round(up) < 10**6 and math.isclose(up, round(up), rel_tol=close):
         many, few = str(round(up)), f"1/{round(up)}"
         said += (
             f": a factor {many} too many, or {few} missing"
@@ -82,7 +85,7 @@ def _constant(ev: Evidence, g: Array, t: Array) -> str:
         )
         return f"{said}. {equal[0]}." if equal else f"{said}."
     near = Fraction(up).limit_denominator(99)
-    if not equal and near < 99 and math.isclose(up, near, rel_tol=1e-9):
+    if not equal and near < 99 and math.isclose(up, near, rel_tol=close):
         equal = [f"{number(abs(c))} = {near if abs(c) > 1 else 1 / near}"]
     return f"{said}; {equal[0]}." if equal else f"{said}: one constant factor."
 
@@ -133,14 +136,12 @@ def array_factor(ev: Evidence) -> str:
         for a in spread_over(array, ev.x):
             if norm(a - a.mean()) <= 1e-12 * norm(a):
                 continue
-            with np.errstate(over="ignore"):
-                exp = np.exp(a)
             forms = (
                 (name, a),
                 (f"(1 - {name})", 1 - a),
                 (f"(1 + {name})", 1 + a),
                 (f"{name}²", a * a),
-                (f"exp({name})", exp),
+                (f"exp({name})", np.exp(a)),
             )
             for words, b in forms:
                 if ev.fits(ev.g * b, ev.t):

@@ -97,6 +97,15 @@ def test_a_weight_that_is_sampled_has_other_rows_than_the_result():
     assert "wrong in" in report.explain()
 
 
+def test_factors_are_known_without_complex_numbers():
+    assert "a factor 24 too many" in said(cube, lambda dy, x: 72 * x**2 * dy, (X,), "x", method="richardson")
+
+
+def test_forms_that_overflow_are_passed_over_in_silence():
+    words = said(cube, lambda dy, x: 1e-200 * x**2 * dy, (1e3 + 0 * X,), "x")
+    assert "times the truth, everywhere: one constant factor." in words
+
+
 def test_a_single_number_has_no_rows():
     words = said(cube, lambda dy, x: dy * x, (np.array(2.0),), "x")
     assert "wrong in its one entry" in words
