@@ -38,7 +38,7 @@ def not_linear(ev: Evidence) -> str:
 
 
 def zero(ev: Evidence) -> str:
-    if norm(ev.g) > 0:
+    if ev.g.any():
         return ""
     return f"It is 0 everywhere, the truth is not (its norm is {number(norm(ev.t))}): is it ever written to?"
 
