@@ -8,7 +8,7 @@ from typing import Any
 from ..models.pretraining import BertForMaskedLM
 from ..tasks.fill_mask import fill_mask
 from ..text.tokenizer import BertTokenizer
-from .inputs import model_of, texts_of
+from .inputs import decoded, model_of, texts_of
 
 
 def run(args: Any) -> None:
@@ -17,7 +17,7 @@ def run(args: Any) -> None:
     path = model_of(args)
     tokenizer = BertTokenizer.from_pretrained(path)
     model = BertForMaskedLM.from_pretrained(path)
-    targets = None if args.targets is None else args.targets.split(",")
+    targets = None if args.targets is None else decoded(args.targets).split(",")
     for text in texts:
         found = fill_mask(model, tokenizer, text, args.top_k, targets)
         masks = found if found and isinstance(found[0], list) else [found]

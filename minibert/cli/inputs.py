@@ -41,7 +41,7 @@ def texts_of(args: Any) -> Iterator[str]:
     if not args.texts and args.file is None and sys.stdin.isatty():
         raise UsageError("no text given", f'minibert {args.verb} --model MODEL "a text" "another", or pipe lines in')
     if args.texts and args.texts != ["-"]:
-        return map(_argument, args.texts)
+        return map(decoded, args.texts)
     return _lines(sys.stdin.buffer, "stdin")
 
 
@@ -57,11 +57,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
-def _argument(text: str) -> str:
+def decoded(text: str) -> str:
+    """An argument as it was typed, in UTF-8, whatever the locale says. InputError if its bytes are not."""
     try:
         text.encode()
-    except UnicodeEncodeError:  # Python has put bytes that are no UTF-8 into halves of surrogate pairs
-        raise InputError(f"text {os.fsencode(text)!r} is not UTF-8") from None
+    except UnicodeEncodeError:  # bytes that the locale's encoding lacks are halves of surrogate pairs in Python
+        typed = os.fsencode(text)
+        try:
+            return typed.decode()
+        except UnicodeDecodeError:
+            raise InputError(f"text {typed!r} is not UTF-8") from None
     return text
 
 

@@ -14,7 +14,7 @@ from .. import gradcheck, ops
 from ..lab.check import directions
 from ..lab.locate import locate
 from ..lab.mutants import MUTANTS, SETTINGS, Bench, plant
-from ..lab.references import NAMES, references, split
+from ..lab.references import NAMES, line, references
 from ..lab.trace import Trace
 from .inputs import UsageError
 
@@ -90,11 +90,7 @@ def _plant(args: Any) -> int:
 def _curve(trace: Trace, args: Any) -> int:
     """Error against step, of every way to differentiate the loss along a direction of one tensor."""
     name = trace.resolve(args.curve)
-    parts = trace.parts(trace.entries[name])
-    rng = directions(args.seed)
-    v = np.concatenate([rng.standard_normal(part.shape).reshape(-1) for part in parts])
-    x = np.concatenate([part.reshape(-1) for part in parts])
-    found = gradcheck.curve(lambda y: trace.loss_with(name, split(y, parts)), x, v)
+    found = gradcheck.curve(*line(trace, name, args.seed))
     print(f"{name}, along a direction drawn from N(0, I)\n\n{found}")
     if args.png:
         found.save(args.png)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..gradcheck import Report
+from ..lab.page import PageTooLarge, check_size, save_page
 from ..lab.trace import Trace
 from ..models.auto import load
-from .inputs import UsageError, model_of, texts_of
+from ..models.base import BertPreTrainedModel
+from ..text.tokenizer import BertTokenizer
+from .inputs import UsageError, decoded, model_of, texts_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,16 +29,15 @@ if TYPE_CHECKING:
 
 def run(args: Any) -> int:
     """Prints the map, tensors' cards, or the arithmetic of a cell; 1 if a gradient is not what it should be."""
-    asked = [option for option in ("--html", "--tensor", "--unfold") if getattr(args, option[2:])]
-    if len(asked) > 1:
-        raise UsageError(f"expected one of {' and '.join(asked)}")
-    if (args.html and args.json) or (args.curve and not args.html):
-        raise UsageError("--html does not go with --json" if args.json else "--curve goes with --html")
+    _check_options(args)
     texts = list(texts_of(args))
     if len(texts) != 1:
         raise UsageError(f"expected one text, got {len(texts)}", 'minibert look --model MODEL "The text."')
+    text, pair, target = texts[0], *(given and decoded(given) for given in (args.pair, args.target))
     model = load(model_of(args), dtype="float64")
-    trace = model.trace(texts[0], args.pair, target=args.target, dropout_seed=args.dropout_seed)
+    if args.html:
+        _check_size(model, text, pair, args)
+    trace = model.trace(text, pair, target=target, dropout_seed=args.dropout_seed)
     if args.save:
         trace.save(args.save)
         print(f"wrote {args.save}", file=sys.stderr)
@@ -41,8 +46,8 @@ def run(args: Any) -> int:
     if args.tensor:
         return _cards(trace, args)
     if args.html:
-        return _page(trace, args)
-    report = trace.check(whole=args.whole)
+        return _page(trace, text, args)
+    report = _checked(trace, args.whole)
     if args.json:
         tensors = [_plain(trace, row) for row in report.rows]
         about = {"model": trace.about, "tokens": trace.tokens, "loss": trace.loss, "aim": trace.aim}
@@ -52,25 +57,70 @@ def run(args: Any) -> int:
     return 0 if report.ok else 1
 
 
-def _page(trace: Trace, args: Any) -> int:
-    """The page; 1 if a gradient in it is wrong."""
-    from ..lab.page import save_page
-    from ..text.tokenizer import BertTokenizer
+def _check_options(args: Any) -> None:
+    asked = [option for option in ("--html", "--tensor", "--unfold") if getattr(args, option[2:])]
+    if len(asked) > 1:
+        raise UsageError(f"expected one of {' and '.join(asked)}")
+    if (args.html and args.json) or (args.curve and not args.html):
+        raise UsageError("--html does not go with --json" if args.json else "--curve goes with --html")
+    if not 0 < args.max_mb < math.inf:
+        raise UsageError(f"--max-mb: expected a positive number of megabytes, got {args.max_mb:g}")
+    if args.tensor and args.tensor.startswith("d:"):
+        card = args.tensor.removeprefix("d:")
+        raise UsageError(
+            f"--tensor {args.tensor}: a card shows value and gradient, there is none of the gradient alone",
+            f"-t {card.partition('[')[0]}, or --unfold {args.tensor} for the sum behind a number of the gradient",
+        )
 
-    path, report = model_of(args), trace.check()
-    whole = trace.check(whole=True) if args.whole else None
-    save_page(
-        trace,
-        args.html,
-        title=args.texts[0] if args.texts else "",
-        command=shlex.join(["minibert", *sys.argv[1:], *(["--model", path] if not args.model else [])]),
-        source=path,
-        tokenizer=BertTokenizer.from_pretrained(path),
-        max_mb=args.max_mb,
-        check=report,
-        whole=whole,
-        **({"curves": [trace.resolve(args.curve)]} if args.curve else {}),
-    )
+
+def _check_size(model: BertPreTrainedModel, text: str, pair: str | None, args: Any) -> None:
+    """Whether there is room for the page, before anything is computed."""
+    inputs = BertTokenizer.from_pretrained(model_of(args))(text, pair, return_tensors="np")
+    with _in_words_of_options():
+        check_size(model, model.prepare(**inputs).batch, args.max_mb, args.dropout_seed is not None)
+
+
+@contextmanager
+def _in_words_of_options() -> Iterator[None]:
+    try:
+        yield
+    except PageTooLarge as error:
+        raise InputError(error.message, f"{error.shorter}--max-mb {error.megabytes:g}") from None
+
+
+def _checked(trace: Trace, whole: bool) -> Report:
+    """trace.check(), with a bar for whoever waits for it at a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+
+    def bar(names: Sequence[str]) -> Iterable[str]:
+        what = "from each tensor to the loss" if whole else "one step of the chain rule each"
+        return track(names, f"checking, {what}", console=console, transient=True, disable=not console.is_terminal)
+
+    return trace.check(whole=whole, progress=bar)
+
+
+def _page(trace: Trace, text: str, args: Any) -> int:
+    """The page; 1 if a gradient in it is wrong."""
+    path, curves = model_of(args), [trace.resolve(args.curve)] if args.curve else None
+    report = _checked(trace, whole=False)
+    whole = _checked(trace, whole=True) if args.whole else None
+    given = [os.fsencode(argument).decode("utf-8", "replace") for argument in sys.argv[1:]]
+    with _in_words_of_options():
+        save_page(
+            trace,
+            args.html,
+            title=text,
+            command=shlex.join(["minibert", *given, *(["--model", path] if not args.model else [])]),
+            source=path,
+            tokenizer=BertTokenizer.from_pretrained(path),
+            max_mb=args.max_mb,
+            check=report,
+            whole=whole,
+            curves=curves,
+        )
     print(f"wrote {args.html}, {os.path.getsize(args.html) / 1e6:.1f} MB", file=sys.stderr)
     return 0 if report.ok and (whole is None or whole.ok) else 1
 
@@ -114,6 +164,14 @@ def _cards(trace: Trace, args: Any) -> int:
 
     name, cell, _ = parse(args.tensor)
     names = trace.find(name) or [trace.resolve(name)]
+    for one in names:
+        headed = len(trace.entries[one].axes) == 3
+        if cell and not (headed and len(cell) == 1):
+            shows = "one head, NAME[2]" if headed else "all of it"
+            raise UsageError(
+                f"--tensor {args.tensor}: a card of {one} shows {shows}, not a cell",
+                f"--unfold {args.tensor} shows the sum behind a number",
+            )
     part, ok, shown = cell[0] if cell else 0, True, []
     for one in names:
         tensor = trace[one]

@@ -9,13 +9,13 @@ engine       the same gradient by another engine, in float32                    
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import engines, ops
-from ..gradcheck import Difference, Reference, Report, Row, best_difference
+from ..gradcheck import Reference, Report, Row, best_difference
 from ..models.base import Prepared
 from ..ops.xp import Array
 from .check import directions
@@ -54,13 +54,22 @@ def references(trace: Trace, *names: str, engine: str = "auto", seed: int = 0) -
     return Report(tuple(rows))
 
 
-def difference(trace: Trace, name: str, seed: int = 0) -> tuple[list[Array], Difference]:
-    """A direction of a tensor, and the loss's derivative along it by differences at their best step."""
-    parts = trace.parts(trace.entries[name])
-    rng = directions(seed)
-    along = [rng.standard_normal(part.shape) for part in parts]
-    x, v = (np.concatenate([part.reshape(-1) for part in many]) for many in (parts, along))
-    return along, best_difference(lambda y: trace.loss_with(name, split(y, parts)), x, v)
+class Line(NamedTuple):
+    """The loss along a line through one tensor: what differences differentiate. Arrays are flat, (size,)."""
+
+    loss: Callable[[Array], Array]  # of other values of the tensor
+    x: Array  # its values
+    v: Array  # a direction, N(0, I)
+
+
+def line(trace: Trace, name: str, seed: int = 0) -> Line:
+    """The loss along a random direction of a tensor."""
+    parts, rng = trace.parts(trace.entries[name]), directions(seed)
+    x, v = (
+        np.concatenate([part.reshape(-1) for part in many])
+        for many in (parts, [rng.standard_normal(part.shape) for part in parts])
+    )
+    return Line(lambda y: trace.loss_with(name, split(y, parts)), x, v)
 
 
 def split(flat: Array, parts: Sequence[Array]) -> list[Array]:
@@ -70,9 +79,9 @@ def split(flat: Array, parts: Sequence[Array]) -> list[Array]:
 
 
 def _differences(trace: Trace, name: str, seed: int) -> Reference:
-    along, found = difference(trace, name, seed)
-    gradients = trace.gradient_parts(trace.entries[name])
-    own = sum(float((g * v).sum()) for g, v in zip(gradients, along, strict=True))
+    loss, x, v = line(trace, name, seed)
+    found, gradients = best_difference(loss, x, v), trace.gradient_parts(trace.entries[name])
+    own = sum(float((g * part).sum()) for g, part in zip(gradients, split(v, gradients), strict=True))
     norm = float(np.sqrt(sum(np.vdot(g, g) for g in gradients)))
     # the estimates of both errors may be several times too small themselves; and <g, v> has rounding of its own
     allowed = 32 * found.noise + 8 * found.truncation + 1e-12 * norm

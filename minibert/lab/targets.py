@@ -36,7 +36,7 @@ def trace(
 ) -> Trace:
     """`model.trace`; see there."""
     tokens = None
-    model = model if model.dtype == np.float64 else model.astype(np.float64)  # inputs are not rounded to less
+    model = model.astype(np.float64)  # before inputs are prepared, which are not rounded to less
     if isinstance(text, str):
         tokenizer = tokenizer or _tokenizer_of(model)
         inputs: Mapping[str, Any] = tokenizer(text, text_pair, return_tensors="np")
@@ -54,10 +54,10 @@ def trace(
         aim = Aim(dict(given), "the loss of the given labels")
     elif isinstance(model, BertEncoder):
         prepared, said = _projection(model, inputs, target)
-        return Trace(model, prepared, dropout_seed, tokens, said)
+        return Trace(model, prepared, dropout_seed, tokens, said, copied=True)
     else:
         aim = _aim(model, inputs, tokenizer, target)
-    return Trace(model, model.prepare(**inputs, **aim.labels), dropout_seed, tokens, aim.text)
+    return Trace(model, model.prepare(**inputs, **aim.labels), dropout_seed, tokens, aim.text, copied=True)
 
 
 def _tokenizer_of(model: BertPreTrainedModel) -> BertTokenizer:

@@ -8,7 +8,7 @@ import functools
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..checkpoint.names import canonical
@@ -21,6 +21,9 @@ from .taps import Line
 
 _FORMAT = "minibert trace 1"
 _TEXTS = "tokens", "loss", "aim", "about"
+
+Progress = Callable[[Sequence[str]], Iterable[str]]
+"""From names to the same names, one by one: what shows how far a check has come."""
 
 
 class UnknownTensor(InputError, KeyError):
@@ -105,7 +108,7 @@ class Tensors(Mapping[str, Tensor], ABC):
         """Of the code, for the value and for the gradient."""
 
     @abstractmethod
-    def check(self, *names: str, whole: bool = False, seed: int = 0) -> Report:
+    def check(self, *names: str, whole: bool = False, seed: int = 0, progress: Progress = iter) -> Report:
         """Gradients against the complex step."""
 
     def __getitem__(self, name: str) -> Tensor:
@@ -210,7 +213,7 @@ class StoredTrace(Tensors):
         code, gradient = self._lines[entry.name]
         return code, gradient
 
-    def check(self, *names: str, whole: bool = False, seed: int = 0) -> Report:
+    def check(self, *names: str, whole: bool = False, seed: int = 0, progress: Progress = iter) -> Report:
         raise InputError(f"{self._path}: a stored trace has no model to check against", "trace the model again")
 
 

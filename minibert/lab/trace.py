@@ -28,7 +28,7 @@ from .chunked import layer_norm_backward_in_steps
 from .registry import Entry, registry
 from .symbols import Symbols
 from .taps import Line
-from .tensors import Tensors
+from .tensors import Progress, Tensors
 from .tracer import OUT, Call, Change, Probe, Tracer, arguments, forward, using
 
 ONE_STEP = Tolerance(1e-13, 1e-14)
@@ -48,6 +48,8 @@ class Trace(Tensors):
     grads                             {name: gradient} of the parameters
     calls                             every operator call, in order
     engine                            minibert.ops, or the same with a bug planted
+
+    copied    when it is made: the model is in float64, and nobody else's
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class Trace(Tensors):
         changes: Mapping[int, Mapping[str, Change]] | None = None,
         before: Sequence[Call] = (),
         engine: Any = ops,
+        copied: bool = False,
     ) -> None:
         if not len(prepared.batch.rows):
             raise InputError("trace: attention_mask leaves no token at all")
-        self.model = model.astype(np.float64)  # a copy: what is trained after this is another model
+        # a copy, unless it is one in float64 already: what is trained after this is another model
+        self.model = model if copied else model.astype(np.float64)
         self.prepared, self.dropout_seed = prepared, checked_seed(dropout_seed)
         self.tokens, self.aim, self.about, self.engine = tokens, aim, repr(model), engine
         self.entries = registry(model, prepared, dropout_seed is not None)
@@ -167,18 +171,19 @@ class Trace(Tensors):
             return {}, _With(parameters, entry.name, change(parameters[entry.name]))
         return {self.number[entry.call]: {entry.variable: change}}, parameters
 
-    def check(self, *names: str, whole: bool = False, seed: int = 0) -> Report:
+    def check(self, *names: str, whole: bool = False, seed: int = 0, progress: Progress = iter) -> Report:
         """Gradients against the complex step, of all tensors or of those that the names or patterns stand for.
 
         whole=False asks of each tensor one step of the chain rule, at its true value: does its gradient follow from
         the gradients of what is computed from it? So where one operator is wrong, what it returns is and nothing else.
-        whole=True goes from the tensor to the loss. One direction a tensor, N(0, I).
+        whole=True goes from the tensor to the loss. One direction a tensor, N(0, I). progress: is handed the names, and
+        hands them on as they are checked.
         """
         total = total_norm(self.grads.values())
         rng = directions(seed)
         rows = []
         asked = self.chosen(names) if names else [name for name in self if self.has_gradient(self.entries[name])]
-        for name in asked:
+        for name in progress(asked):
             gradients, values = self.gradient_parts(self.entries[name]), self.parts(self.entries[name])
             if [g.shape for g in gradients] != [x.shape for x in values]:
                 shapes = f"{_shapes(gradients)}, the tensor {_shapes(values)}"
@@ -225,7 +230,7 @@ class Trace(Tensors):
             computed.setdefault(self.number[entry.call], {})[entry.variable] = _replacement(entry, change)
         before = [] if learned else self.calls
         given = model, self.prepared, self.dropout_seed, self.tokens, self.aim
-        return Trace(*given, changes=computed, before=before, engine=self.engine)
+        return Trace(*given, changes=computed, before=before, engine=self.engine, copied=True)
 
 
 class _With(Mapping[str, Any]):

@@ -1,6 +1,9 @@
 """minibert look: the map, a card, a sum, JSON; and what it says when asked for what is not there."""
 
+import contextlib
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -8,9 +11,11 @@ import numpy as np
 import pytest
 from rich.text import Text
 
+from minibert.cli import main
 from minibert.lab.heat import SHADES, heat_map
 from minibert.lab.tensors import load_trace
 from minibert.lab.terminal import map_lines
+from minibert.lab.trace import Trace
 from tests.cli.process import minibert
 from tests.lab.traces import traced
 
@@ -120,9 +125,68 @@ def test_a_page_is_written(folder, tmp_path):
     text = path.read_text(encoding="utf-8")
     assert "74/74 activation and 46/46 parameter gradients are right" in text
     assert f"minibert look --model {folder} &#x27;{TEXT}&#x27; --html" in text
-    status, _, err = look(folder, TEXT, "--html", path, "--max-mb", "0.01")
-    assert status == 4
-    assert "0.01" in err
+
+
+def test_a_page_that_is_too_large_is_refused_before_the_model_runs(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Trace, "__init__", None)
+    monkeypatch.setattr(sys, "argv", ["minibert"])
+    assert main(["look", "--model", str(folder), TEXT, "--html", str(tmp_path / "x.html"), "--max-mb", "0.3"]) == 4
+    out, err = capsys.readouterr()
+    assert not out
+    assert re.fullmatch(r"minibert: error: page: 8 tokens take .* 0.3 MB were allowed\nhint: --max-mb \d\.\d\n", err)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given", [("--file", "text.txt"), ("-",), ()])
+def test_the_title_is_the_text_wherever_it_comes_from(folder, tmp_path, given):
+    (tmp_path / "text.txt").write_text(f"{TEXT}\n")
+    given = [tmp_path / one if one == "text.txt" else one for one in given]
+    status, _, _ = look(folder, *given, "--html", tmp_path / "x.html", "--curve", "pooler.first", stdin=f"{TEXT}\n")
+    assert status == 0
+    html = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert f"<title>{TEXT}</title>" in html
+    assert f"<h1><bdi>{TEXT}</bdi></h1>" in html
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+def test_arguments_are_utf8_whatever_the_locale_says(folder, tmp_path, locale):
+    path = tmp_path / "x.html"
+    status, out, _ = look(folder, "the cät", "--pair", "漢", env=locale)
+    assert status == 0
+    assert "[CLS] the cat [SEP] [UNK] [SEP]" in out
+    status, _, err = look(folder, f"cät {TEXT}", "--html", path, "--target", "säd", env=locale)
+    assert (status, err.splitlines()[0]) == (
+        4,
+        "minibert: error: target: 'säd' is not one word of the vocabulary, but [UNK]",
+    )
+    status, _, _ = look(folder, f"cät {TEXT}", "--html", path, "--curve", "pooler.first", env=locale)
+    html = path.read_text(encoding="utf-8")
+    assert f"<title>cät {TEXT}</title>" in html
+    assert f"{folder} &#x27;cät {TEXT}&#x27; --html" in html
+    assert "mät" in minibert("tokenize", "--model", folder, "cat", "--pair", "mät", env=locale)[1]
+    for verb in "look", "tokenize":
+        status, out, err = minibert(
+            verb, "--model", folder, "cat", "--pair", b"m\xe4t".decode(errors="surrogateescape")
+        )
+        assert (status, out, err) == (4, "", r"minibert: error: text b'm\xe4t' is not UTF-8" + "\n")
+
+
+def test_progress_is_for_terminals(folder):
+    """A bar on stderr while checks run, and nothing of it where stderr is a file; stdout is the same."""
+    command = [sys.executable, "-m", "minibert", "look", "--model", str(folder), TEXT]
+    theirs, ours = os.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=ours, env=environment, check=True, timeout=120)
+    os.close(ours)
+    seen = b""
+    with contextlib.suppress(OSError):  # what a terminal says when its other side is closed
+        while part := os.read(theirs, 65536):
+            seen += part
+    os.close(theirs)
+    assert b"checking, one step of the chain rule each" in seen
+    assert seen.endswith(b"\x1b[2K")  # and is gone
+    status, out, err = look(folder, TEXT)
+    assert (status, err, out) == (0, "", done.stdout.decode())
 
 
 @pytest.mark.parametrize(
@@ -136,7 +200,24 @@ def test_a_page_is_written(folder, tmp_path):
         (("the cat", "--html", "x.html", "-t", "loss"), 2, "expected one of --html and --tensor"),
         (("the cat", "--html", "x.html", "--json"), 2, "--html does not go with --json"),
         (("the cat", "--curve", "pooler.dense"), 2, "--curve goes with --html"),
-        (("the cat", "--html", "x.html", "--max-mb", "nan"), 4, "max_mb: expected a positive number"),
+        (
+            ("the cat", "--html", "x.html", "--max-mb", "nan"),
+            2,
+            "--max-mb: expected a positive number of megabytes, got",
+        ),
+        (("the cat", "--html", "x.html", "--max-mb", "0.2"), 4, "--max-mb 0."),
+        (
+            ("the cat", "-t", "encoder.layer.0.output.dense[1,2]"),
+            2,
+            "output.dense shows all of it, not a cell\nhint: --unf",
+        ),
+        (
+            ("the cat", "-t", "encoder.layer.0.output.dense[1]"),
+            2,
+            "hint: --unfold encoder.layer.0.output.dense[1] shows",
+        ),
+        (("the cat", "-t", "*.probs[1,2,3]"), 2, "probs shows one head, NAME[2], not a cell"),
+        (("the cat", "-t", "d:pooler.dense"), 2, "hint: -t pooler.dense, or --unfold d:pooler.dense for"),
         (("the cat", "-t", "encoder.layer.0.attention.self.probs[99]"), 4, "there are 2 of them, 0 to 1; got 99"),
         (("the cat", "--target", "dog"), 4, "there is no [MASK] in the text"),
         ((TEXT, "--target", "sits"), 4, "'sits' is not one word of the vocabulary"),

@@ -37,6 +37,14 @@ STEPS = (
 )
 
 
+class PageTooLarge(InputError):
+    """More than was allowed. shorter: a text that would fit, in words, or nothing; megabytes: what this one takes."""
+
+    def __init__(self, message: str, shorter: str, megabytes: float) -> None:
+        self.shorter, self.megabytes = shorter, megabytes
+        super().__init__(message, f"{shorter}max_mb={megabytes:g}")
+
+
 class Part(NamedTuple):
     """An array, or the rows or columns of it that are stored."""
 
@@ -124,12 +132,12 @@ def occurring(trace: Any) -> dict[str, list[int]]:
 
 
 def plan(trace: Any, seen: Mapping[str, list[int]], limit: float, frame: int = 0) -> Plan:
-    """The first step of the order above whose numbers fit into limit - frame characters. InputError if none does."""
+    """The first step of the order above whose numbers fit into limit - frame characters. PageTooLarge if none does."""
     available = limit - frame
     entries: Sequence[Entry] = list(trace.entries.values())
     last = trace.model.config.num_hidden_layers - 1
     between = {e.name for e in entries if (i := layer_of(e.name)) is not None and 0 < i < last}
-    sizes = {e.name: _numbers(trace, e, seen) for e in entries}
+    sizes = {e.name: numbers(trace, e, seen) for e in entries}
     middle = frozenset(e.name for e in entries if e.name in between and not e.is_parameter)
     matrices = [e.name for e in entries if e.is_parameter and len(trace.parts(e)[0].shape) == 2 and sizes[e.name]
                 and e.axes[0] not in seen]  # fmt: skip
@@ -150,7 +158,7 @@ def plan(trace: Any, seen: Mapping[str, list[int]], limit: float, frame: int = 0
                 absent -= {name}
         if (total := characters(middle, absent)) <= available:
             return Plan(step, middle - absent, absent, total)
-    raise _too_large(trace, total, limit, frame)
+    raise too_large(len(trace.prepared.batch.rows), total, frame, limit, frame)
 
 
 def _rank(name: str, last: int) -> int:
@@ -158,17 +166,17 @@ def _rank(name: str, last: int) -> int:
     return 2 if layer is None else 0 if layer == 0 else 1 if layer == last else 3
 
 
-def _numbers(trace: Any, entry: Entry, seen: Mapping[str, list[int]]) -> int:
+def numbers(trace: Any, entry: Entry, seen: Mapping[str, list[int]]) -> int:
     stored = [*stored_parts(trace, entry, seen), *stored_gradients(trace, entry, seen)]
     return sum(int(part.array.size) for part in stored)
 
 
-def _too_large(trace: Any, total: int, limit: float, frame: int) -> InputError:
-    tokens = len(trace.prepared.batch.rows)
-    fits = int(tokens * (limit - frame) / total)
-    shorter = f"a text of about {fits} tokens, or " if fits > 0 else ""
-    return InputError(
-        f"page: {tokens} tokens take {total / 1e6:.2f} MB with all left out that can be, the rest of the page "
-        f"{frame / 1e6:.2f} MB; {limit / 1e6:g} MB were allowed",
-        f"{shorter}max_mb={math.ceil((total + frame) / 1e5) / 10:g}",
+def too_large(tokens: int, numbers: int, text: int, limit: float, most_text: int) -> PageTooLarge:
+    """What is said of a page of so many characters of numbers and of text."""
+    fits = int(tokens * (limit - text) / numbers)
+    return PageTooLarge(
+        f"page: {tokens} tokens take {numbers / 1e6:.2f} MB with all left out that can be, the rest of the page "
+        f"{text / 1e6:.2f} MB; {limit / 1e6:g} MB were allowed",
+        f"a text of about {fits} tokens, or " if fits > 0 else "",
+        math.ceil((numbers + most_text) / 1e5) / 10,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -20,16 +19,25 @@ FLOOR = 1e-3
 WRONG = 1e-6
 """Relative change from which a gradient counts as wrong. The script has the same number."""
 
+WORK = 2.5e10
+"""Numbers times passes that bugs of a large model may take: a second or two, but the same bugs on every machine."""
+
+COMPARED = 100
+"""As many tokens as the time of a backward pass that goes into its gradients, however short the text is."""
+
+FEWEST = 4
+"""Bugs that are tried on any model."""
+
 
 class Effects(NamedTuple):
     """shown: of each bug that makes a gradient wrong the relative change of every tensor's, in the order of entries.
 
-    silent, late: how many bugs change nothing in this run, and for how many there was no time.
+    silent, untried: how many bugs change nothing in this run, and how many were left out.
     """
 
     shown: list[tuple[Mutant, list[float]]]
     silent: int
-    late: int
+    untried: int
 
 
 def planted_at(trace: Trace, mutant: Mutant) -> int | None:
@@ -50,37 +58,40 @@ def wrong_trace(trace: Trace, mutant: Mutant) -> Trace:
     return twin
 
 
-def effects(trace: Trace, seconds: float, mutants: Sequence[Mutant] = MUTANTS) -> Effects:
-    """‖wrong - right‖/(‖right‖ + 1e-3·median) of every tensor, for as many bugs as seconds of CPU allow."""
+def worthwhile(trace: Trace) -> int:
+    """How many bugs are tried: by the sizes of model and text, not by the clock, so that a page is made alike twice."""
+    numbers = sum(x.size for x in trace.model.parameters.values())
+    return max(FEWEST, int(WORK / (numbers * (len(trace.prepared.batch.rows) + COMPARED))))
+
+
+def effects(trace: Trace, most: int | None = None, mutants: Sequence[Mutant] = MUTANTS) -> Effects:
+    """‖wrong - right‖/(‖right‖ + 1e-3·median) of every tensor, for the first `most` bugs that are reached, or as many
+    as are worthwhile."""
     right = {name: trace.gradient_parts(entry) for name, entry in trace.entries.items()}
-    floor = FLOOR * float(np.median([_norm(parts) for parts in right.values()]))
+    norms = {name: _norm(parts) for name, parts in right.items()}
+    floor = FLOOR * float(np.median([*norms.values()]))
     shown: list[tuple[Mutant, list[float]]] = []
-    silent = late = 0
-    end = time.process_time() + seconds
-    for mutant in _spread(mutants):
-        if not reached(trace, mutant):
-            silent += 1
-        elif time.process_time() > end:
-            late += 1
-        else:
-            try:
-                changes = list(_changes(wrong_trace(trace, mutant), right, floor))
-            except (AttributeError, IndexError, ValueError):  # a wrong line may be one of another activation only
-                changes = [0.0]
-            if max(changes) > WRONG:
-                shown.append((mutant, changes))
-            else:
-                silent += 1
-    return Effects(sorted(shown, key=lambda one: mutants.index(one[0])), silent, late)
+    candidates = [mutant for mutant in _spread(mutants) if reached(trace, mutant)]
+    tried = candidates[: worthwhile(trace) if most is None else most]
+    for mutant in tried:
+        try:
+            changes = list(_changes(wrong_trace(trace, mutant), right, norms, floor))
+        except (AttributeError, IndexError, ValueError):  # a wrong line may be one of another activation only
+            continue
+        if max(changes) > WRONG:
+            shown.append((mutant, changes))
+    untried = len(candidates) - len(tried)
+    silent = len(mutants) - untried - len(shown)
+    return Effects(sorted(shown, key=lambda one: mutants.index(one[0])), silent, untried)
 
 
-def _changes(wrong: Trace, right: dict[str, list[Array]], floor: float) -> Iterator[float]:
+def _changes(wrong: Trace, right: dict[str, list[Array]], norms: dict[str, float], floor: float) -> Iterator[float]:
     for name, entry in wrong.entries.items():
         parts = wrong.gradient_parts(entry)
         if len(parts) < len(right[name]):  # a sequence was left out
             parts = [*parts, *(np.zeros_like(part) for part in right[name][len(parts) :])]
         change = [a - b for a, b in zip(parts, right[name], strict=True)]
-        yield _norm(change) / (_norm(right[name]) + floor)
+        yield _norm(change) / (norms[name] + floor)
 
 
 def reached(trace: Trace, mutant: Mutant) -> bool:
@@ -92,7 +103,7 @@ def reached(trace: Trace, mutant: Mutant) -> bool:
 
 
 def _spread(mutants: Sequence[Mutant]) -> list[Mutant]:
-    """The first bug of every operator, then the second of each: where time is short, many kinds."""
+    """The first bug of every operator, then the second of each: where only some are tried, many kinds."""
     seen: dict[str, int] = {}
     turns = []
     for mutant in mutants:

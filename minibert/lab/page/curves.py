@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..check import directions
+from ..references import line, split
 from ..trace import Trace
 
 STEPS = tuple(10.0**-k for k in range(1, 13))
@@ -13,15 +13,10 @@ STEPS = tuple(10.0**-k for k in range(1, 13))
 def curve(trace: Trace, name: str, seed: int = 0) -> list[float]:
     """|central difference - complex step| / |complex step| for every step of STEPS, along one N(0, I) direction."""
     name = trace.resolve(name)
-    parts, rng = trace.parts(trace.entries[name]), directions(seed)
-    along = [rng.standard_normal(x.shape) for x in parts]
-    truth, _ = trace.derivative(name, along)
-
-    def loss(h: float) -> float:
-        return float(trace.loss_with(name, [x + h * v for x, v in zip(parts, along, strict=True)]))
-
+    loss, x, v = line(trace, name, seed)
+    truth, _ = trace.derivative(name, split(v, trace.parts(trace.entries[name])))
     with np.errstate(all="ignore"):  # a large step makes a variance negative
-        return [abs((loss(h) - loss(-h)) / (2 * h) - truth) / (abs(truth) or 1.0) for h in STEPS]
+        return [float(abs((loss(x + h * v) - loss(x - h * v)) / (2 * h) - truth) / (abs(truth) or 1.0)) for h in STEPS]
 
 
 def typical(trace: Trace, everything: bool) -> list[str]:

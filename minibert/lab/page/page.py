@@ -6,10 +6,8 @@ import base64
 import hashlib
 import importlib.resources
 import json
-import math
 import os
 import string
-import time
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -33,11 +31,12 @@ from .curves import curve, typical
 from .derivations import NOTES, Derivation, Step, derivation, notes
 from .document import Document, Summaries, rows_by_name
 from .layout import placed
+from .size import check_size
 
 SCRIPTS = ("data", "equations", "colour", "text", "heatmap", "sums", "unfold", "statistics", "card", "derive", "check",
            "attention", "bugs", "map", "main")  # fmt: skip
 STYLES = ("page.css", "map.css", "card.css", "sections.css", "media.css")
-SMALL = 2**18  # parameters of a model for which every curve and every bug is computed
+SMALL = 2**18  # parameters of a model for which every curve is computed
 
 
 def page(
@@ -51,7 +50,7 @@ def page(
     check: Report | None = None,
     whole: Report | None = None,
     curves: Sequence[str] | None = None,
-    seconds: float = 2.0,
+    bugs: int | None = None,
 ) -> str:
     """The HTML of a page that shows all of a trace.
 
@@ -59,20 +58,19 @@ def page(
     source            where the weights came from
     tokenizer         names the words of a vocabulary
     max_mb            megabytes, 1e6 bytes, that it may take; what then has to be left out, in a fixed order, the
-                      page says. InputError if it would still be larger
+                      page says. PageTooLarge if it would still be larger, before anything is computed where shapes
+                      tell
     check, whole      trace.check(), made here if it is not given, and trace.check(whole=True), shown if it is
     curves            names or patterns of tensors whose error is shown against the step of a difference; by default
                       all of a small model, and three of the first layer of a larger one
-    seconds           of CPU for curves and planted bugs of models with more than 262144 parameters; a smaller one gets
-                      all of both
+    bugs              how many planted bugs are tried; by default all on a small model, and fewer the larger it is
     """
     if not isinstance(trace, Trace):
         raise InputError(f"page: expected a Trace, which has a model, got {type(trace).__name__}", "trace it again")
-    if not 0 < max_mb < math.inf:
-        raise InputError(f"max_mb: expected a positive number of megabytes, got {max_mb}")
+    check_size(trace.model, trace.prepared.batch, max_mb, trace.dropout_seed is not None)
     threads = 1 if len(trace.prepared.batch.rows) < 128 else None  # which would wait for one another over few rows
     with threadpool_limits(threads, "blas"):
-        return _page(trace, title, command, source, tokenizer, max_mb, check, whole, curves, seconds)
+        return _page(trace, title, command, source, tokenizer, max_mb, check, whole, curves, bugs)
 
 
 def _page(
@@ -85,12 +83,12 @@ def _page(
     check: Report | None,
     whole: Report | None,
     curves: Sequence[str] | None,
-    seconds: float,
+    bugs: int | None,
 ) -> str:
     small = sum(x.size for x in trace.model.parameters.values()) <= SMALL
     report = check or trace.check()
-    lines = _curves(trace, curves, small, seconds / 2)
-    bugs = effects(trace, 1e9 if small else seconds / 2)
+    lines = _curves(trace, typical(trace, small) if curves is None else trace.chosen(tuple(curves)) if curves else ())
+    found = effects(trace, bugs)
     seen, labels, summaries = occurring(trace), labels_of(trace, tokenizer), Summaries(trace)
     facts = {
         "model": escape(trace.about), "differentiated": objective(trace),
@@ -106,14 +104,14 @@ def _page(
     fixed = {
         "policy": _policy(style, script), "title": escape(title or "minibert"), "style": style, "script": script,
         "header": head, "map": static.picture_of_map(trace, places), "check": static.check_section(report),
-        "identities": static.identity_table(identities(trace)), "bugs": static.bug_section(bugs, len(MUTANTS)),
+        "identities": static.identity_table(identities(trace)), "bugs": static.bug_section(found, len(MUTANTS)),
     }  # fmt: skip
 
     def render(planned: Plan) -> str:
         blocks = Blocks()
         shared = Document(trace, planned, seen, blocks, summaries)
-        document = {**_document(trace, shared, places, [report, whole], lines, bugs, labels), "title": title}
-        appendix = static.appendix(trace, planned, seen, source, rows_by_name(report), _bugs_left(bugs), summaries)
+        document = {**_document(trace, shared, places, [report, whole], lines, found, labels), "title": title}
+        appendix = static.appendix(trace, planned, seen, source, rows_by_name(report), _bugs_left(found), summaries)
         text = string.Template(_asset("page.html")).substitute(fixed, appendix=appendix, data=_data(document, blocks))
         return text.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair is no text
 
@@ -126,14 +124,8 @@ def save_page(trace: Trace, path: str | os.PathLike[str], **options: Any) -> Non
     write_atomic(path, page(trace, **options).encode())
 
 
-def _curves(trace: Trace, names: Sequence[str] | None, small: bool, seconds: float) -> dict[str, list[float | None]]:
-    end = time.process_time() + seconds
-    result: dict[str, list[float | None]] = {}
-    asked = None if names is None else trace.chosen(tuple(names)) if names else []
-    for name in typical(trace, small) if asked is None else asked:
-        if asked is not None or small or time.process_time() < end:
-            result[name] = [error if np.isfinite(error) else None for error in curve(trace, name)]
-    return result
+def _curves(trace: Trace, names: Sequence[str]) -> dict[str, list[float | None]]:
+    return {name: [error if np.isfinite(error) else None for error in curve(trace, name)] for name in names}
 
 
 def _document(
@@ -188,8 +180,8 @@ def _derivation(found: Derivation, shared: Document) -> dict[str, Any]:
 
 
 def _bugs_left(bugs: Effects) -> str:
-    late = f", for {bugs.late} there was no time" if bugs.late else ""
-    return f"Of {len(MUTANTS)} planted bugs {len(bugs.shown)} show in this run, {bugs.silent} do not{late}."
+    untried = f", {bugs.untried} were not tried on a model of this size" * bool(bugs.untried)
+    return f"Of {len(MUTANTS)} planted bugs {len(bugs.shown)} show in this run, {bugs.silent} do not{untried}."
 
 
 def _asset(name: str) -> str:

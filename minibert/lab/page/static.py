@@ -219,7 +219,7 @@ def bug_section(bugs: Effects, total: int) -> str:
         return ""
     options = "".join(f'<option value="{i}">bug {i + 1}</option>' for i in range(len(bugs.shown)))
     some = f" Of {total} bugs {len(bugs.shown)} show in this run" + (
-        f"; for {bugs.late} there was no time." * bool(bugs.late) or "."
+        f"; {bugs.untried} were not tried on a model of this size." * bool(bugs.untried) or "."
     )
     return (
         '<section id="break" class="needs-script" aria-labelledby="break-title"><h2 id="break-title">Break it</h2>'

@@ -69,7 +69,7 @@ CELLS = """asked => asked.map(([name, kind, part, cell]) => {
 def test_cells_of_every_tensor_unfold_to_what_was_computed(browser, tmp_path, case, dropout_seed):
     """Forward and backward, of all sequences, parameters too, from the numbers that the page has in float32."""
     trace, rng = traced(case, dropout_seed), np.random.default_rng(0)
-    save_page(trace, tmp_path / "page.html", curves=(), seconds=0)
+    save_page(trace, tmp_path / "page.html", curves=(), bugs=0)
     asked, expected = [], []
     for name, entry in trace.entries.items():
         for kind, equation, arrays in (
@@ -202,7 +202,7 @@ def test_colours_of_the_map(tab):
 
 
 def test_a_bug_turns_what_it_makes_wrong_red(tab):
-    names = [mutant.name for mutant, _ in effects(traced("masked LM"), 1e9).shown]
+    names = [mutant.name for mutant, _ in effects(traced("masked LM")).shown]
     tab.select_option("#bug-choice", str(names.index("softmax: row-sum term missing")))
     wrong = set(tab.locator("svg.map a.wrong").evaluate_all("nodes => nodes.map(n => n.dataset.t)"))
     scores = PROBS.replace("probs", "scores")
@@ -285,7 +285,7 @@ def test_without_script_there_are_header_map_checks_identities_and_a_list(browse
 def test_what_is_left_out_is_named_and_the_rest_unfolds(browser, tmp_path):
     """Float16 in the middle, no matrices there: weight gradients still follow from two activations."""
     trace = deep_trace()
-    save_page(trace, tmp_path / "page.html", max_mb=2.0, curves=(), seconds=0)
+    save_page(trace, tmp_path / "page.html", max_mb=2.0, curves=(), bugs=0)
     with opened(browser, tmp_path / "page.html", "#t=encoder.layer.2.intermediate.dense&i=1,2") as tab:
         assert "display precision" in tab.locator("#card .facts").inner_text()
         assert "display precision" in tab.locator("#inspector .verdict").inner_text()

@@ -10,7 +10,7 @@ import pytest
 
 from minibert.errors import InputError, NotFound
 from minibert.lab.check import TINY
-from minibert.lab.page import page, save_page
+from minibert.lab.page import PageTooLarge, blocks, page, save_page, size
 from minibert.lab.page.blocks import occurring, plan
 from minibert.lab.page.page import _script
 from minibert.lab.tensors import load_trace
@@ -19,7 +19,7 @@ from minibert.models.encoder import BertEncoder
 from minibert.models.pretraining import BertForMaskedLM
 from minibert.text.tokenizer import BertTokenizer
 from tests.lab.page.deep import deep_trace
-from tests.lab.traces import traced
+from tests.lab.traces import CASES, traced
 
 
 def document(html):
@@ -116,15 +116,47 @@ def test_what_is_left_out_first(deep):
 
 
 def test_a_page_that_cannot_be_small_enough_is_refused(deep):
-    with pytest.raises(InputError, match=r"6 tokens take 0\.\d+ MB .*, the rest of the page \d.*\n.*max_mb=1\.\d"):
-        page(deep, max_mb=0.4, curves=(), seconds=0)
+    with pytest.raises(PageTooLarge, match=r"6 tokens take 0\.\d+ MB .*, the rest of the page \d.*\n.*max_mb=1\.\d"):
+        page(deep, max_mb=0.4, curves=(), bugs=0)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dropout_seed", [None, 7])
+def test_by_shapes_alone_no_tensor_is_larger_than_it_is(case, dropout_seed):
+    trace = traced(case, dropout_seed)
+    seen, exact = occurring(trace), 0
+    for name, entry in trace.entries.items():
+        if not (entry.is_parameter and len(entry.axes) == 2 and entry.axes[0] not in seen):  # a matrix, left out
+            by_shape = size.numbers(entry, trace.model.config, trace.prepared.batch)
+            stored = blocks.numbers(trace, entry, seen)
+            assert by_shape <= stored, name
+            exact += by_shape == stored
+    assert exact > 0.75 * len(trace) - 2 * 6  # not where a label or a class has its part in the shape
+
+
+def test_by_shapes_alone_no_page_is_larger_than_it_is(deep, html):
+    small = page(deep, curves=(), bugs=0, max_mb=1.4)
+    by_shapes = size.least(deep.entries, deep.model.config, deep.prepared.batch)
+    assert 0.9 * len(small) < by_shapes + size.TEXT * len(deep) < len(small)
+    text = re.sub(r'(id="b\d+">).*?<', r"\1<", html)
+    assert size.TEXT * len(traced("pre-training")) < len(text)
+
+
+def test_a_page_that_cannot_be_small_enough_is_refused_before_anything_is_computed(deep, monkeypatch):
+    least = size.least(deep.entries, deep.model.config, deep.prepared.batch) + size.TEXT * len(deep)
+    for name in "check", "parts", "gradient_parts":
+        monkeypatch.setattr(Trace, name, None)
+    with pytest.raises(PageTooLarge, match=r"max_mb=1\.\d"):
+        page(deep, max_mb=0.99 * least / 1e6)
+    with pytest.raises(InputError, match="expected a positive number of megabytes, got 0"):
+        page(deep, max_mb=0)
 
 
 @pytest.mark.parametrize(
     ("megabytes", "says"), [(3.2, "in float16"), (2.0, "weight matrices are left out"), (1.4, "20 largest cells")]
 )
 def test_a_page_keeps_to_its_size_and_says_what_is_missing(deep, megabytes, says):
-    html = page(deep, max_mb=megabytes, curves=(), seconds=0)
+    html = page(deep, max_mb=megabytes, curves=(), bugs=0)
     assert len(html.encode()) < megabytes * 1e6
     assert says in html
     middle = next(t for t in document(html)["tensors"] if t["name"] == "encoder.layer.2.intermediate.dense")
@@ -142,7 +174,7 @@ def test_of_a_large_vocabulary_what_occurs_and_what_is_likeliest():
     model = BertForMaskedLM(config, dtype="float64")
     labels = [[-100, 8, -100, 19999, 3, 5]]
     trace = Trace(model, model.prepare([[3, 8, 5, 8, 1, 40]], labels=labels))
-    tensors = {t["name"]: t for t in document(page(trace, curves=(), seconds=0))["tensors"]}
+    tensors = {t["name"]: t for t in document(page(trace, curves=(), bugs=0))["tensors"]}
     table = tensors["bert.embeddings.word_embeddings.weight"]["value"][0]
     logits = tensors["cls.predictions.decoder"]["value"][0]
     assert table["shape"] == [20000, 48]
@@ -179,3 +211,8 @@ def test_a_published_model_fits_into_twelve_megabytes():
     first = set(trace.find("encoder.layer.0.*.weight"))
     assert {name.split(".", 3)[3] for name in first & found.absent} == {"output.dense.weight"}
     assert set(trace.find("encoder.layer.2.*dense.weight")) <= found.absent
+
+
+def test_a_page_is_the_same_when_it_is_made_again():
+    trace = traced("classes")
+    assert page(trace, curves=["*probs"], bugs=5) == page(trace, curves=["*probs"], bugs=5)

@@ -9,7 +9,8 @@ from minibert import ops
 from minibert.gradcheck import STEP
 from minibert.lab.equations import Equation
 from minibert.lab.mutants import MUTANTS, plant
-from minibert.lab.page.bugs import effects, planted_at, reached, wrong_trace
+from minibert.lab.page import bugs
+from minibert.lab.page.bugs import Effects, effects, planted_at, reached, worthwhile, wrong_trace
 from minibert.lab.page.curves import STEPS, curve, typical
 from minibert.lab.page.derivations import NOTES, derivation, notes
 from minibert.lab.page.layout import edges, placed
@@ -106,9 +107,9 @@ def test_a_bug_makes_the_gradients_that_the_planted_engine_makes(case, dropout_s
 
 def test_a_bug_shows_where_it_begins():
     trace = traced("pre-training")
-    names, found = list(trace.entries), effects(trace, 1e9)
+    names, found = list(trace.entries), effects(trace)
     assert len(found.shown) + found.silent == len(MUTANTS)
-    assert found.late == 0
+    assert found.untried == 0
     assert len(found.shown) > 60
     for mutant, vector in found.shown:
         assert len(vector) == len(names)
@@ -119,12 +120,18 @@ def test_a_bug_shows_where_it_begins():
     assert {m.needs for m, _ in found.shown} == {"pre-training"}
 
 
-def test_where_time_is_short_it_is_said():
+def test_which_bugs_are_tried_depends_on_sizes_alone(monkeypatch):
     trace = traced("pre-training")
-    found = effects(trace, seconds=-1)
-    assert not found.shown
-    assert found.late == sum(reached(trace, mutant) for mutant in MUTANTS)
-    assert found.silent == len(MUTANTS) - found.late
+    assert worthwhile(trace) > len(MUTANTS)
+    monkeypatch.setattr(bugs, "WORK", 0)
+    assert worthwhile(trace) == bugs.FEWEST
+    found = effects(trace)
+    reachable = sum(reached(trace, mutant) for mutant in MUTANTS)
+    assert len(found.shown) <= bugs.FEWEST == reachable - found.untried
+    assert len(found.shown) + found.silent + found.untried == len(MUTANTS)
+    assert len({mutant.operator for mutant, _ in found.shown}) == len(found.shown)  # of many kinds
+    assert found == effects(trace)
+    assert effects(trace, 0) == Effects([], len(MUTANTS) - reachable, reachable)
 
 
 @with_dropout
