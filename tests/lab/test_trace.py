@@ -14,6 +14,7 @@ from minibert.lab.unfold import unfold
 from minibert.models.auto import load
 from minibert.models.encoder import BertModel
 from minibert.models.finetuning import BertForQuestionAnswering
+from minibert.models.parameters import Block
 from minibert.models.pretraining import BertForPreTraining
 from tests.lab.traces import CASES, IDS, traced
 from tests.tolerances import ALARM
@@ -332,3 +333,17 @@ def test_every_card_of_a_published_model_passes():
     assert report.ok
     assert report.closest.margin < ALARM
     assert trace.check("*.layer.5.*.probs", "*.layer.0.*.query*", whole=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_model_is_converted_once_and_not_again_where_activations_are_replaced(dtype, monkeypatch):
+    copies = []
+    real = Block.astype
+    monkeypatch.setattr(Block, "astype", lambda block, dtype: copies.append(dtype) or real(block, dtype))
+    trace = BertModel(TINY, dtype=dtype).trace({"input_ids": IDS})
+    assert copies == [np.float64]
+    trace.replace({"encoder.layer.0.attention.self.probs": lambda probs: probs})
+    assert copies == [np.float64]
+    trace.replace({"pooler.dense.bias": lambda bias: bias})
+    assert copies == [np.float64] * 2
+    assert Trace(trace.model, trace.prepared).model is not trace.model

@@ -42,6 +42,7 @@ def header(trace: Trace, title: str, facts: Mapping[str, str], labels: Sequence[
         '<header><div class="bar-top"><span>minibert: every tensor, forward and backward</span>'
         '<nav class="needs-script" aria-label="Page"><input id="search" type="search" placeholder="search a tensor  /" '
         'aria-label="search a tensor by any name"><div id="found" hidden></div>'
+        '<output id="found-none" for="search" aria-live="polite"></output>'
         '<button id="show-help" aria-label="keys">?</button><button id="theme">light / dark</button></nav></div>'
         f'<h1><bdi>{escape(title)}</bdi></h1><ul class="tokens" aria-label="tokens">{chips}</ul>'
         f'{_verdict(trace, report)}<dl class="facts">{rows}</dl></header>'

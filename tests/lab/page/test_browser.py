@@ -216,9 +216,45 @@ def test_a_bug_turns_what_it_makes_wrong_red(tab):
     tab.locator("#bug-answer summary").click()
     assert "(probs * dprobs)" in tab.locator("#bug-answer pre").inner_text()
     assert scores in tab.locator("#bug-body").text_content()
+    tab.goto(f"{tab.url.partition('#')[0]}#t={scores}")
+    number_of_bug = names.index("softmax: row-sum term missing") + 1
+    for place in "#card .facts", "#check-one":
+        assert f"✗ wrong with bug {number_of_bug}: changed by" in tab.locator(place).inner_text()
+    assert "✓ right" not in tab.locator("#card .facts").inner_text()
+    tab.goto(f"{tab.url.partition('#')[0]}#t={PROBS}")
+    assert f"✓ right with bug {number_of_bug}, too" in tab.locator("#card .facts").inner_text()
     tab.locator("h1").click()
     tab.keyboard.press("Escape")
     assert tab.locator("svg.map a.wrong").count() == 0
+    assert "✓ right against the complex step" in tab.locator("#card .facts").inner_text()
+    assert "bug" not in tab.locator("#check-one").inner_text()
+
+
+def test_a_bug_is_chosen_while_its_card_is_shown(tab):
+    trace = traced("masked LM")
+    (_, changes), *_ = effects(trace).shown
+    worst = max(zip(changes, trace.entries, strict=True))
+    tab.goto(f"{tab.url.partition('#')[0]}#t={worst[1]}")
+    tab.select_option("#bug-choice", "0")
+    said = tab.locator("#card .facts").inner_text()
+    assert number(re.search(r"✗ wrong with bug 1: changed by (\S+) of its norm", said)[1]) == pytest.approx(
+        worst[0], rel=0.06
+    )
+    tab.select_option("#bug-choice", "")
+    assert "✓ right against" in tab.locator("#card .facts").inner_text()
+
+
+def test_a_search_that_finds_nothing_says_so(tab):
+    said = tab.locator("#found-none")
+    assert said.get_attribute("aria-live") == "polite"
+    tab.locator("#search").fill("probs")
+    assert said.inner_text() == ""
+    tab.locator("#search").fill("no such <tensor>")
+    assert said.inner_text() == "no tensor matches “no such <tensor>”"
+    assert said.is_visible()
+    assert tab.locator("#found").is_hidden()
+    tab.keyboard.press("Escape")
+    assert said.inner_text() == ""
 
 
 def test_check_and_curve(tab):
@@ -282,11 +318,18 @@ def test_without_script_there_are_header_map_checks_identities_and_a_list(browse
         assert tab.locator(".no-script").is_visible()
 
 
-def test_what_is_left_out_is_named_and_the_rest_unfolds(browser, tmp_path):
-    """Float16 in the middle, no matrices there: weight gradients still follow from two activations."""
+@pytest.fixture(scope="module")
+def deep_file(tmp_path_factory):
+    """Float16 in the middle, no matrices there."""
+    path = tmp_path_factory.mktemp("deep") / "page.html"
+    save_page(deep_trace(), path, max_mb=2.0, curves=(), bugs=0)
+    return path
+
+
+def test_what_is_left_out_is_named_and_the_rest_unfolds(browser, deep_file):
+    """Weight gradients still follow from two activations."""
     trace = deep_trace()
-    save_page(trace, tmp_path / "page.html", max_mb=2.0, curves=(), bugs=0)
-    with opened(browser, tmp_path / "page.html", "#t=encoder.layer.2.intermediate.dense&i=1,2") as tab:
+    with opened(browser, deep_file, "#t=encoder.layer.2.intermediate.dense&i=1,2") as tab:
         assert "display precision" in tab.locator("#card .facts").inner_text()
         assert "display precision" in tab.locator("#inspector .verdict").inner_text()
         warning = tab.locator("#inspector .warning").first.inner_text()
@@ -299,3 +342,42 @@ def test_what_is_left_out_is_named_and_the_rest_unfolds(browser, tmp_path):
         assert "not in the page" in tab.locator("#card .heat").first.inner_text()
         tab.goto(f"{tab.url.partition('#')[0]}#t=encoder.layer.0.intermediate.dense&i=1,2")
         assert tab.locator("#inspector .warning").count() == 0
+
+
+def written(text):
+    """A number as it is shown -> its value, one of its last digit, how many digits it has."""
+    mantissa, _, exponent = text.replace("−", "-").partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    return (
+        float(f"{mantissa}e{exponent or 0}"),
+        10.0 ** (int(exponent or 0) - decimals),
+        len(re.sub(r"\D", "", mantissa).lstrip("0")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "cells"),
+    [("attention.self.probs", "value", [(0, 1, 2), (1, 5, 5), (3, 0, 4)]),
+     ("attention.self.scores", "grad", [(0, 1, 2), (2, 3, 3)]),
+     ("intermediate.dense.weight", "grad", [(4, 5), (100, 60)]),
+     ("output.LayerNorm.added", "grad", [(1, 2), (5, 63)])],
+)  # fmt: skip
+def test_no_more_digits_are_shown_than_float16_keeps(browser, deep_file, name, kind, cells):
+    tensor = deep_trace()[f"encoder.layer.2.{name}"]
+    side = kind == "grad"
+    with opened(browser, deep_file) as tab:
+        for cell in cells:
+            tab.goto(f"{deep_file.as_uri()}#t={tensor.name}&i={','.join(map(str, cell))}{'&g=1' * side}")
+            head = tab.locator("#inspector h3 .n").inner_text()
+            assert "0x" not in head
+            shown = [
+                head.strip("= ").removesuffix(", in float16"),
+                tab.locator("#card .readout b").nth(int(side)).inner_text(),
+            ]
+            shown += tab.locator("#inspector .verdict td").all_text_contents()[:-1]
+            shown += tab.locator("#inspector .sum summary b").all_text_contents()
+            shown += tab.locator("#inspector .sum td.n").all_text_contents()
+            shown += [text.removeprefix("= ") for text in tab.locator("#derivation .numbers.n").all_text_contents()]
+            assert max(digits for _, _, digits in map(written, shown)) <= 3, shown
+            stored, last, _ = written(shown[0])
+            assert abs(stored - getattr(tensor, kind)[cell]) <= (1 if name != "intermediate.dense.weight" else 5) * last

@@ -211,8 +211,3 @@ def test_a_published_model_fits_into_twelve_megabytes():
     first = set(trace.find("encoder.layer.0.*.weight"))
     assert {name.split(".", 3)[3] for name in first & found.absent} == {"output.dense.weight"}
     assert set(trace.find("encoder.layer.2.*dense.weight")) <= found.absent
-
-
-def test_a_page_is_the_same_when_it_is_made_again():
-    trace = traced("classes")
-    assert page(trace, curves=["*probs"], bugs=5) == page(trace, curves=["*probs"], bugs=5)

@@ -130,7 +130,7 @@ def test_which_bugs_are_tried_depends_on_sizes_alone(monkeypatch):
     assert len(found.shown) <= bugs.FEWEST == reachable - found.untried
     assert len(found.shown) + found.silent + found.untried == len(MUTANTS)
     assert len({mutant.operator for mutant, _ in found.shown}) == len(found.shown)  # of many kinds
-    assert found == effects(trace)
+    assert [mutant for mutant, _ in found.shown] == [mutant for mutant, _ in effects(trace).shown]
     assert effects(trace, 0) == Effects([], len(MUTANTS) - reachable, reachable)
 
 

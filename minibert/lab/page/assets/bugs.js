@@ -3,10 +3,23 @@
 const WRONG = 1e-6; // relative change from which a gradient counts as wrong
 let bug = null;
 
+const bugName = () => `bug ${doc.bugs.indexOf(bug) + 1}`;
+
+// What a card says of its gradient while a bug is chosen.
+function underBug(t) {
+  const change = bug.change[t.at];
+  return change > WRONG
+    ? [
+        make("span", { class: "bad" }, `✗ wrong with ${bugName()}`),
+        `: changed by ${digits(change, 2)} of its norm; the numbers here are those without the bug`,
+      ]
+    : [make("span", { class: "ok" }, `✓ right with ${bugName()}, too`), ": the bug does not change it"];
+}
+
 function chooseBug(number) {
   bug = number === null ? null : doc.bugs[number];
   byId("bug-choice").value = number ?? "";
-  colourMap();
+  repaint();
   const box = byId("bug-body");
   if (!bug) return box.replaceChildren();
   const wrong = doc.tensors.filter((_, k) => bug.change[k] > WRONG),

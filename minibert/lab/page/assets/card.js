@@ -88,7 +88,8 @@ function cardFacts(t) {
   const half = t.value?.[0]?.half,
     row = t.check[0];
   if (half) facts.push(["precision", ["display precision: float16 of numbers that were computed in float64"]]);
-  if (row)
+  if (bug) facts.push(["gradient", underBug(t)]);
+  else if (row)
     facts.push([
       "gradient",
       [
@@ -179,7 +180,8 @@ function inWords(t, state, cell, hovering) {
   });
   const number = (kind) => {
     try {
-      return digits(reader(t, kind, state.part)(cell), 6);
+      const read = reader(t, kind, state.part);
+      return read.text(read(cell), 6);
     } catch {
       return t.backward === null && kind === "grad" ? "1" : "not in the page";
     }
@@ -202,11 +204,13 @@ function showInspector(box, t, state, go) {
         { role: "tab", "aria-selected": String(kind === which), onclick: () => go(t, { ...state, kind: which }) },
         label,
       );
-  const x = (() => {
+  const number = (() => {
     try {
-      return reader(t, kind, state.part)(state.cell);
+      const read = reader(t, kind, state.part),
+        x = read(state.cell);
+      return ` = ${read.text(x, 9)}` + (read.half ? ", in float16" : `, ${hexFloat(x)}`);
     } catch {
-      return null;
+      return "";
     }
   })();
   box.replaceChildren(
@@ -215,7 +219,7 @@ function showInspector(box, t, state, go) {
       {},
       "Unfolded: ",
       make("code", {}, `${kind === "grad" ? "d" : ""}${t.symbol}${state.cell.length ? `[${state.cell}]` : ""}`),
-      x === null ? "" : make("span", { class: "quiet n" }, ` = ${digits(x, 9)}, ${hexFloat(x)}`),
+      make("span", { class: "quiet n" }, number),
     ),
     make(
       "div",

@@ -33,6 +33,7 @@ function showCheck(state) {
     );
   box.replaceChildren(
     make("h3", {}, t.name),
+    bug ? make("p", {}, underBug(t)) : "",
     table || make("p", { class: "quiet" }, "This tensor was not checked when the page was made."),
     curvePlot(t),
   );

@@ -29,10 +29,11 @@ function stridesOf(shape) {
   return strides;
 }
 
-// {data, shape, strides, rows, columns}: shape is of the whole; rows or columns say where stored ones are.
+// {data, shape, strides, rows, columns, half}: shape is of the whole; rows or columns say where stored ones are; half
+// is the largest number where they are in float16, else 0.
 function decode(spec) {
   if (spec.array) return spec.array;
-  const array = { shape: spec.shape, half: !!spec.half };
+  const array = { shape: spec.shape, half: spec.half ? spec.scale : 0 };
   if (spec.numbers) array.data = Float64Array.from(spec.numbers);
   else {
     const bytes = bytesOf(spec.block);
@@ -115,5 +116,5 @@ function joined(parts) {
       at += block;
     }
   }
-  return { data, shape, stored: shape, strides: stridesOf(shape) };
+  return { data, shape, stored: shape, strides: stridesOf(shape), half: Math.max(...parts.map((p) => p.half)) };
 }

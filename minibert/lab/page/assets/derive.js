@@ -11,10 +11,8 @@ function showDerivation(state) {
   const notes = (t.notes ?? []).map((text) => make("p", { class: "note" }, text));
   if (!d) return box.replaceChildren(...notes);
   const way = fused ? d.fused : d.chunked;
-  const last = (steps) => {
-    const text = doc.equations[steps.at(-1).equation];
-    return computeAt(t, state, text);
-  };
+  const last = (steps) => computeAt(t, state, doc.equations[steps.at(-1).equation]);
+  const written = (steps) => stepText(t, state, doc.equations[steps.at(-1).equation]);
   const toggle = (which, label) =>
     make(
       "button",
@@ -41,9 +39,9 @@ function showDerivation(state) {
       "p",
       { class: "numbers" },
       `d${t.symbol}[${state.cell}]: chunked `,
-      make("b", { class: "n", id: "chunked" }, digits(last(d.chunked), 9)),
+      make("b", { class: "n", id: "chunked" }, written(d.chunked)),
       ", fused ",
-      make("b", { class: "n", id: "fused" }, digits(last(d.fused), 9)),
+      make("b", { class: "n", id: "fused" }, written(d.fused)),
       ", apart by ",
       make("span", { class: "n" }, digits(Math.abs(last(d.chunked) - last(d.fused)), 2)),
       ", the rounding of what is stored.",
@@ -63,6 +61,9 @@ function computeAt(t, state, equation) {
   }
 }
 
+const stepText = (t, state, equation) =>
+  digits(computeAt(t, state, equation), placesOf(equation.right, valuesFor(t, state.part), 9));
+
 function steps(t, state, list) {
   return make(
     "ol",
@@ -74,7 +75,7 @@ function steps(t, state, list) {
         {},
         make("p", {}, step.text),
         make("div", { class: "equation", html: equation.mathml }),
-        make("p", { class: "numbers n" }, `= ${digits(computeAt(t, state, equation), 9)}`),
+        make("p", { class: "numbers n" }, `= ${stepText(t, state, equation)}`),
         step.notes.length
           ? make(
               "details",

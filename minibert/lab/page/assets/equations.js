@@ -171,6 +171,18 @@ function extent(letter, body, values) {
   throw new Error(`index ${letter}: no tensor has it as an axis of its own`);
 }
 
+// How many digits to show of what is computed from a node: no more than float16 keeps if it reads such numbers.
+function placesOf(node, values, places) {
+  for (const part of walk(node))
+    if (part[0] === "tensor" || part[0] === "name")
+      try {
+        if (values(part[1]).half) return Math.min(places, HALF);
+      } catch (error) {
+        if (!(error instanceof Missing)) throw error;
+      }
+  return places;
+}
+
 const bind = (equation, cell) => {
   const env = [];
   equation.indices.forEach((letter, k) => (env[slotOf(letter)] = cell[k]));

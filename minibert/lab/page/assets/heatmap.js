@@ -15,19 +15,25 @@ function picture(t, part, head) {
 }
 const isTokens = (axis) => "NTMB".includes(axis[0]);
 
-// (cell) => number for a tensor's value or gradient; for a parameter's gradient by its equation.
+// (cell) => number for a tensor's value or gradient; for a parameter's gradient by its equation. Its `text` writes one.
 function reader(t, kind, part) {
   const array = stored(t, kind, part);
-  if (array) return (cell) => cellOf(array, cell);
+  if (array)
+    return Object.assign((cell) => cellOf(array, cell), {
+      text: (x, places) => digits(x, trueDigits(x, array.half, places)),
+      half: !!array.half,
+    });
   if (kind !== "grad" || !t.parameter || t.backward === null) throw new Missing(t.name);
   const equation = doc.equations[t.backward],
-    f = compile(equation.right, valuesFor(t, part));
+    f = compile(equation.right, valuesFor(t, part)),
+    most = (places) => placesOf(equation.right, valuesFor(t, part), places);
   const at = equation.indices.map(slotOf),
     env = [];
-  return (cell) => {
+  const read = (cell) => {
     for (let k = 0; k < at.length; k++) env[at[k]] = cell[k];
     return f(env);
   };
+  return Object.assign(read, { text: (x, places) => digits(x, most(places)), half: most(9) < 9 });
 }
 
 // Which rows and columns are drawn: those that are stored, of many only some.

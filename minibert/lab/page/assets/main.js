@@ -77,6 +77,7 @@ function showFound() {
     ),
   );
   list.hidden = !list.childElementCount;
+  byId("found-none").textContent = text.trim() && list.hidden ? `no tensor matches “${text.trim()}”` : "";
 }
 const closeSearch = () => {
   const box = byId("search");

@@ -56,7 +56,7 @@ function colourMap() {
     ...(bug
       ? [
           make("span", { class: "bar wrongs" }),
-          `red: the gradient is wrong with bug ${doc.bugs.indexOf(bug) + 1}, ${digits(WRONG, 1)} to all of it`,
+          `red: the gradient is wrong with ${bugName()}, ${digits(WRONG, 1)} to all of it`,
         ]
       : [
           make("span", { class: "n" }, ends[0]),

@@ -73,7 +73,7 @@ function histogram({ data, smallest }) {
       width: 112,
       height: 26,
       role: "img",
-      "aria-label": `histogram from ${digits(low)} to ${digits(high)}`,
+      "aria-label": `histogram from ${digits(low, 3)} to ${digits(high, 3)}`,
     },
     bins.map((n, k) => make("rect", { x: 4 * k, y: 26 - (25 * n) / most, width: 3, height: (25 * n) / most })),
   );

@@ -52,6 +52,7 @@ function sumTable(node, context) {
       : terms.reduce((s, x) => s + x[1], 0) / (node[0] === "mean" ? count : 1);
   const largest = Math.max(...terms.map((x) => Math.abs(x[1])), 1e-300);
   terms = terms.map((x, k) => [...x, k]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]) || a[2] - b[2]);
+  const places = (most) => placesOf(body, values, most);
   const rows = (from, to) =>
     terms.slice(from, to).map(([at, x]) => {
       letters.forEach((letter, j) => (env[slotOf(letter)] = at[j]));
@@ -67,14 +68,16 @@ function sumTable(node, context) {
               make(
                 "td",
                 { class: "n" },
-                f[0] === "tensor" ? link(f, env, compiled[j](env), local) : digits(compiled[j](env), 5),
+                f[0] === "tensor"
+                  ? link(f, env, compiled[j](env), local)
+                  : digits(compiled[j](env), placesOf(f, values, 5)),
               ),
             )
           : [],
         make(
           "td",
           { class: "n" },
-          factors.length > 1 ? digits(x, 6) : body[0] === "tensor" ? link(body, env, x, local) : digits(x, 6),
+          factors.length === 1 && body[0] === "tensor" ? link(body, env, x, local) : digits(x, places(6)),
         ),
         make("td", { class: "bar-cell" }, bar),
       );
@@ -102,7 +105,7 @@ function sumTable(node, context) {
       "summary",
       {},
       `${what} over ${letters.join(", ")}: ${terms.length} terms, ${what.toLowerCase()} `,
-      make("b", {}, digits(total, 9)),
+      make("b", {}, digits(total, places(9))),
       missing ? `; ${missing} more terms are not in the page` : "",
     ),
     make(

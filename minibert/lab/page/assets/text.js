@@ -25,6 +25,15 @@ function digits(x, places = 4) {
   return text.replace("e+", "e").replaceAll("-", "−");
 }
 
+const HALF = 3; // digits that float16 keeps of a number
+
+// How many digits of a stored number are true: float16 keeps 11 bits, and fewer below 2^-14 of the largest, `half`.
+function trueDigits(x, half, places) {
+  if (!half || !x) return places;
+  const error = Math.max(Math.abs(x) * 2 ** -11, half * 2 ** -25);
+  return Math.min(places, Math.max(1, Math.floor(Math.log10(Math.abs(x) / error))));
+}
+
 // As Python's float.hex
 function hexFloat(x) {
   if (!Number.isFinite(x) || x === 0) return String(x);

@@ -36,7 +36,7 @@ function unfold(t, kind, state, go) {
       [...sumsOf(equation.right)].map((one) => sumTable(one, context)),
     ),
   );
-  box.append(verdict(t, kind, state, total));
+  box.append(verdict(t, kind, state, total, placesOf(equation.right, values, 9)));
   return box;
 }
 
@@ -46,13 +46,13 @@ function missingName(error, t) {
 }
 
 // The total, unless numbers of it are missing, against the number that the run computed.
-function verdict(t, kind, state, total) {
+function verdict(t, kind, state, total, places) {
   const array = stored(t, kind, state.part);
   const known = array ? cellOf(array, state.cell) : largestAt(t, kind, state);
   const how = array?.half ? ", display precision (float16)" : array ? " (float32)" : " (one of the largest)";
   const rows = [];
-  if (total !== undefined) rows.push(["computed from the equation", digits(total, 9)]);
-  if (known !== undefined) rows.push([`stored${how}`, digits(known, 9)]);
+  if (total !== undefined) rows.push(["computed from the equation", digits(total, places)]);
+  if (known !== undefined) rows.push([`stored${how}`, digits(known, trueDigits(known, array?.half, 9))]);
   else rows.push(["stored", "not this cell, only the norm and the largest"]);
   if (total !== undefined && known !== undefined) rows.push(["difference", digits(total - known, 2)]);
   return make(
@@ -121,7 +121,7 @@ function inNumbers(node, context, strength = 0) {
       sign,
       make("sub", {}, node[1]),
       " ",
-      digits(value(), 6),
+      digits(value(), placesOf(node, context.values, 6)),
     ),
   ];
 }
@@ -135,8 +135,9 @@ function numberOf(node, x, context) {
 // A number that leads to the cell it stands in.
 function link(node, env, x, { t, part, values, go }) {
   const [target, kind] = symbolTensor(t, node[1]),
+    text = digits(x, trueDigits(x, values(node[1]).half, 6)),
     cell = node[2].map((index) => indexOf(index, values)(env));
-  if (!target) return make("span", { title: `${node[1]}[${cell}]` }, digits(x, 6));
+  if (!target) return make("span", { title: `${node[1]}[${cell}]` }, text);
   const sequence = target.axes.includes("T") ? part : 0;
   const moved =
     sequenceOf(t, part) !== null && target.axes[0] === "N" ? [cell[0] + doc.sequences[part], ...cell.slice(1)] : cell;
@@ -147,6 +148,6 @@ function link(node, env, x, { t, part, values, go }) {
       title: `${kind === "grad" ? "gradient of " : ""}${short(target.name)}[${moved}]`,
       onclick: () => go(target, { cell: moved, part: sequence, kind }),
     },
-    digits(x, 6),
+    text,
   );
 }
