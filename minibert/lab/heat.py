@@ -38,8 +38,7 @@ def heat_map(
     room = width - margin - 1
     cells = _reduced(array, height, room)
     wide = max(1, min(WIDEST, room // cells.shape[1]))
-    largest = float(np.abs(cells[np.isfinite(cells)]).max(initial=0.0))
-    cells = np.nan_to_num(cells / largest if largest else cells, neginf=0.0)
+    cells = _scaled(cells)
     lines = []
     if columns and array.shape[1] == cells.shape[1] and wide > 2:
         lines.append(Text(" " * (margin + 1) + "".join(set_cell_size(c, wide - 1) + " " for c in columns), "dim"))
@@ -55,9 +54,24 @@ def heat_map(
     return lines
 
 
+def coloured(array: Array, height: int, width: int) -> Array:
+    """The same picture as red, green and blue, (height, width, 3) uint8, or less where the matrix is smaller."""
+    return _rgb(_scaled(_reduced(array, height, width)))
+
+
 def _colour(cell: float) -> str:
-    end = ORANGE if cell > 0 else BLUE
-    return "#{:02x}{:02x}{:02x}".format(*(WHITE + abs(cell) * (end - WHITE)).astype(int))
+    return "#{:02x}{:02x}{:02x}".format(*_rgb(np.asarray(cell)))
+
+
+def _rgb(cells: Array) -> Array:
+    cells = cells[..., None]
+    return (WHITE + np.abs(cells) * (np.where(cells > 0, ORANGE, BLUE) - WHITE)).astype(np.uint8)
+
+
+def _scaled(cells: Array) -> Array:
+    """Over the largest, from -1 to 1; 0 where they are not finite."""
+    largest = float(np.abs(cells[np.isfinite(cells)]).max(initial=0.0))
+    return np.nan_to_num(cells / largest if largest else cells, nan=0.0, neginf=0.0, posinf=0.0)
 
 
 def _reduced(array: Array, height: int, width: int) -> Array:

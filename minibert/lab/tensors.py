@@ -36,38 +36,43 @@ class Tensor:
     """One tensor of a trace: its numbers, where they come from, and whether the gradient is right."""
 
     def __init__(self, trace: Tensors, entry: Entry) -> None:
-        self._trace, self.entry = trace, entry
+        self.trace, self.entry = trace, entry
         self.name, self.meaning, self.axes = entry.name, entry.meaning, entry.axes
         self.equation, self.backward_equation = entry.equation, entry.gradient
 
     @property
     def value(self) -> Any:
         """An array; in attention of several sequences a list, one array a sequence."""
-        return _only([_read_only(part) for part in self._trace.parts(self.entry)])
+        return _only([_read_only(part) for part in self.trace.parts(self.entry)])
 
     @property
     def grad(self) -> Any:
         """The gradient of the loss with respect to the tensor, shaped like it."""
-        return _only([_read_only(part) for part in self._trace.gradient_parts(self.entry)])
+        return _only([_read_only(part) for part in self.trace.gradient_parts(self.entry)])
 
     @property
     def shape(self) -> Any:
         """Of the value; in attention of several sequences a list."""
-        return _only([x.shape for x in self._trace.parts(self.entry)])
+        return _only([x.shape for x in self.trace.parts(self.entry)])
 
     @property
     def code(self) -> Line | None:
         """The line that computes it: str(line) is file:number, line.text the line. None for a parameter."""
-        return self._trace.lines(self.entry)[0]
+        return self.trace.lines(self.entry)[0]
 
     @property
     def backward_code(self) -> Line | None:
         """The line that computes its gradient. None where there is no more to it than the loss itself."""
-        return self._trace.lines(self.entry)[1]
+        return self.trace.lines(self.entry)[1]
 
     def check(self, whole: bool = True, seed: int = 0) -> Row:
         """Its gradient against the complex step, from here to the loss, or (whole=False) one step of the chain rule."""
-        return self._trace.check(self.name, whole=whole, seed=seed).rows[0]
+        return self.trace.check(self.name, whole=whole, seed=seed).rows[0]
+
+    def _repr_html_(self) -> str:
+        from .page.notebook import card
+
+        return card(self)
 
     def __repr__(self) -> str:
         return f"Tensor({self.name} {self.shape}: {self.meaning})"
@@ -129,6 +134,11 @@ class Tensors(Mapping[str, Tensor], ABC):
         """Other names -> names: of other libraries, and without the model's prefix."""
         short = {name.removeprefix("bert."): name for name in self.entries}
         return {**short, **{alias: entry.name for entry in self.entries.values() for alias in entry.aliases}}
+
+    def _repr_html_(self) -> str:
+        from .page.notebook import table
+
+        return table(self)
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)

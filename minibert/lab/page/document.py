@@ -24,12 +24,13 @@ AROUND = 3  # lines of source shown above and below the one that computes a tens
 
 
 class Summaries:
-    """Statistics and largest cells of each tensor, [of the value, of the gradient], computed once."""
+    """Statistics and largest cells of each tensor, [of the value, of the gradient or None], computed once."""
 
     def __init__(self, trace: Any) -> None:
         def both(function: Callable[[list[Array]], Any], name: str) -> list[Any]:
             entry = trace.entries[name]
-            return [function(trace.parts(entry)), function(trace.gradient_parts(entry))]
+            gradient = function(trace.gradient_parts(entry)) if trace.has_gradient(entry) else None
+            return [function(trace.parts(entry)), gradient]
 
         self.statistics = functools.cache(functools.partial(both, statistics))
         self.largest = functools.cache(functools.partial(both, largest_cells))

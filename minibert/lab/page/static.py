@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -15,6 +15,7 @@ from ...gradcheck import Report, Row
 from ..equations import Equation
 from ..registry import AXES
 from ..residues import Identity
+from ..tensors import Tensors
 from ..trace import ONE_STEP, Trace
 from .blocks import STEPS, TOP_LOGITS, Plan
 from .bugs import Effects
@@ -163,9 +164,8 @@ def appendix(
         "<details><summary>Names of the same tensor elsewhere</summary>"
         '<div class="wide"><table><thead><tr><th>here and at Hugging Face</th><th>Google</th>'
         f"<th>TransformerLens, other names</th></tr></thead><tbody>{_names(trace)}</tbody></table></div></details>"
-        '<details id="list"><summary>All tensors, with numbers</summary><div class="wide"><table><thead><tr>'
-        "<th>tensor</th><th>symbol</th><th>shape</th><th>RMS</th><th>‖gradient‖</th><th>error/allowed</th></tr></thead>"
-        f"<tbody>{_list(trace, steps, summaries)}</tbody></table></div></details>"
+        '<details id="list"><summary>All tensors, with numbers</summary>'
+        f'<div class="wide">{tensor_table(trace, trace, summaries, steps)}</div></details>'
     )
 
 
@@ -200,18 +200,24 @@ def _names(trace: Trace) -> str:
     return "".join(rows)
 
 
-def _list(trace: Trace, steps: Mapping[str, Row], summaries: Summaries) -> str:
+def tensor_table(
+    trace: Tensors, names: Iterable[str], summaries: Summaries, steps: Mapping[str, Row] | None = None
+) -> str:
+    """A line a tensor, with its check if there are any."""
+    heads = ["tensor", "symbol", "shape", "RMS", "‖gradient‖", *["error/allowed"] * (steps is not None)]
     rows = []
-    for name in trace:
-        entry, row = trace.entries[name], steps.get(name)
+    for name in names:
+        entry, row = trace.entries[name], steps and steps.get(name)
         shapes = ", ".join("×".join(map(str, x.shape)) or "scalar" for x in trace.parts(entry))
         value, gradient = summaries.statistics(name)
         rows.append(
             f"<tr><td><code>{escape(name)}</code></td><td>{escape(entry.symbol)}</td><td>{shapes}</td>"
-            f'<td class="n">{digits(value["rms"], 3)}</td><td class="n">{digits(gradient["norm"], 3)}</td>'
-            f'<td class="n">{digits(row.margin) if row else ""}</td></tr>'
+            f'<td class="n">{digits(value["rms"], 3)}</td>'
+            f'<td class="n">{digits(gradient["norm"], 3) if gradient else "none"}</td>'
+            + (f'<td class="n">{digits(row.margin) if row else ""}</td></tr>' if steps is not None else "</tr>")
         )
-    return "".join(rows)
+    head = "".join(f"<th>{text}</th>" for text in heads)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def bug_section(bugs: Effects, total: int) -> str:
