@@ -18,29 +18,32 @@ from .mathml import mathml, symbol
 from .static import digits, tensor_table
 
 HIGH, WIDE = 32, 64  # cells of a picture at most; where there are more, one is the mean of several
+ASIDE = "display:flex;gap:1.5em;align-items:center"  # equations at the left, where a block would be centred
 STATISTICS = "min", "max", "mean", "rms", "norm"
 
 
 def card(tensor: Tensor) -> str:
-    """Name, axes, equations, code lines, statistics and pictures of one tensor, of its first sequence."""
+    """Name, axes, equations, code lines and statistics of one tensor, and pictures of its first sequence."""
     entry, (value, gradient) = tensor.entry, Summaries(tensor.trace).statistics(tensor.name)
     shapes = " and ".join("×".join(map(str, part.shape)) or "a number" for part in tensor.trace.parts(entry))
     axes = ", ".join(f"{axis} {words}" for axis, words in zip(entry.axes, axis_words(entry), strict=True))
-    equations = zip((entry.forward, entry.backward), (tensor.code, tensor.backward_code), strict=True)
-    lines = "".join(
-        f"<div>{mathml(equation) if equation else ''}{f'<code>{escape(str(line))}</code>' if line else ''}</div>"
-        for equation, line in equations
-    )
+    lines = ""
+    for equation, line in (entry.forward, tensor.code), (entry.backward, tensor.backward_code):
+        lines += f'<div style="{ASIDE}">{mathml(equation) if equation else ""}'
+        lines += f"{f'<code>{escape(str(line))}</code>' if line else ''}</div>"
     rows = "".join(
         f"<tr><th>{what}</th>{''.join(f'<td>{digits(found[key], 4)}</td>' for key in STATISTICS)}"
-        f"<td>{_picture(parts[0])}</td></tr>"
+        f"<td>{_pictures(parts[0])}</td></tr>"
         for what, found, parts in (
             ("value", value, tensor.trace.parts(entry)),
             ("gradient", gradient, tensor.trace.gradient_parts(entry) if gradient else []),
         )
         if found
     )
-    heads = "".join(f"<th>{key}</th>" for key in ("", *STATISTICS, "blue below 0, orange above"))
+    heads = "".join(
+        f"<th>{key}</th>"
+        for key in ("", *STATISTICS, "blue below 0, orange above; the deepest colour is the largest of a picture")
+    )
     return (
         f"<div><div>{symbol(entry.symbol)} <b><code>{escape(entry.name)}</code></b></div>"
         f"<div>{escape(entry.meaning)}, {shapes}{f' ({escape(axes)})' if axes else ''}</div>{lines}"
@@ -63,10 +66,14 @@ def table(trace: Tensors) -> str:
     )
 
 
+def _pictures(array: Array) -> str:
+    """Of a matrix; of all heads one each."""
+    return " ".join(map(_picture, array if array.ndim == 3 else [array]))
+
+
 def _picture(array: Array) -> str:
-    """An <img> of a matrix, of several below one another, in the colours of the terminal."""
-    cells = np.atleast_2d(array.reshape(-1, array.shape[-1]) if array.ndim > 2 else array)
-    pixels = coloured(cells, HIGH, WIDE)
+    """An <img> of a matrix in the colours of the terminal."""
+    pixels = coloured(np.atleast_2d(array), HIGH, WIDE)
     high, wide, _ = pixels.shape
     lines = np.concatenate([np.zeros((high, 1), np.uint8), pixels.reshape(high, -1)], axis=1)  # 0: no filter
     png = b"\x89PNG\r\n\x1a\n" + b"".join(
