@@ -137,7 +137,7 @@ def test_a_page_that_is_too_large_is_refused_before_the_model_runs(folder, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("given", [("--file", "text.txt"), ("-",), ()])
+@pytest.mark.parametrize("given", [("--file", "text.txt"), ("-",)])
 def test_the_title_is_the_text_wherever_it_comes_from(folder, tmp_path, given):
     (tmp_path / "text.txt").write_text(f"{TEXT}\n")
     given = [tmp_path / one if one == "text.txt" else one for one in given]
@@ -148,9 +148,8 @@ def test_the_title_is_the_text_wherever_it_comes_from(folder, tmp_path, given):
     assert f"<h1><bdi>{TEXT}</bdi></h1>" in html
 
 
-@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
-def test_arguments_are_utf8_whatever_the_locale_says(folder, tmp_path, locale):
-    path = tmp_path / "x.html"
+def test_arguments_are_utf8_whatever_the_locale_says(folder, tmp_path):
+    path, locale = tmp_path / "x.html", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     status, out, _ = look(folder, "the cät", "--pair", "漢", env=locale)
     assert status == 0
     assert "[CLS] the cat [SEP] [UNK] [SEP]" in out
