@@ -74,6 +74,15 @@ def test_every_entry_says_what_its_numbers_are(case):
         assert entry.backward is None or entry.backward.name == f"d{entry.symbol}"
 
 
+@each_case
+def test_an_axis_is_as_long_in_every_tensor(case):
+    trace, sizes = traced(case), {}
+    for entry in trace.entries.values():
+        for value in trace.parts(entry):
+            for axis, size in zip(entry.axes, value.shape, strict=True):
+                assert axis.startswith("T") or sizes.setdefault(axis, size) == size, (entry.name, axis)
+
+
 @with_dropout
 @each_case
 def test_a_printed_code_line_is_the_line_that_stands_there(case, dropout_seed):

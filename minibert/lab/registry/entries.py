@@ -143,7 +143,9 @@ class Room:
             f"{code}.dweight")  # fmt: skip
         self.parameter(f"{name}.bias", b, out, f"bias of {what}", f"d{b}[o] = Σ_n {dy}", f"{code}.dbias")
 
-    def layer_norm(self, name: str, z: str, y: str, s: str, dy: Gradient, aliases: tuple[str, ...] = ()) -> None:
+    def layer_norm(
+        self, name: str, z: str, y: str, s: str, dy: Gradient, aliases: tuple[str, ...] = (), rows: str = "N"
+    ) -> None:
         """Everything between z, which must be there already, and y. s is the subscript of the symbols."""
         mean, c, var, r, xhat, gamma, beta = (f"{letter}{s}" for letter in ("μ", "c", "σ²", "r", "x̂", "γ", "β"))
         for variable, symbol, axes, meaning, equation, backward in (
@@ -158,11 +160,12 @@ class Room:
              f"[n,i] = d{y}[n,i]·{gamma}[i]"),
         ):  # fmt: skip
             home = "layer_norm_backward" if variable == "xhat" else "lab.chunked:layer_norm_backward_in_steps"
-            self.add(f"{name}.{variable}", symbol, axes, meaning, symbol + equation, f"d{symbol}{backward}", call=name,
-                variable=variable, dvariable=f"d{variable}", code=f"layer_norm.{variable}",
-                gradient_code=f"{home}.d{variable}")  # fmt: skip
-        self.add(name, y, "N H", "normalised, with gain and bias", f"{y}[n,i] = {gamma}[i]·{xhat}[n,i] + {beta}[i]",
-            f"d{y}[n,i] = {dy.equation}", code="layer_norm.y", gradient_code=dy.code, aliases=aliases)  # fmt: skip
+            self.add(f"{name}.{variable}", symbol, axes.replace("N", rows), meaning, symbol + equation,
+                f"d{symbol}{backward}", call=name, variable=variable, dvariable=f"d{variable}",
+                code=f"layer_norm.{variable}", gradient_code=f"{home}.d{variable}")  # fmt: skip
+        self.add(name, y, f"{rows} H", "normalised, with gain and bias",
+            f"{y}[n,i] = {gamma}[i]·{xhat}[n,i] + {beta}[i]", f"d{y}[n,i] = {dy.equation}",
+            code="layer_norm.y", gradient_code=dy.code, aliases=aliases)  # fmt: skip
         code = "layer_norm_backward.return"
         self.parameter(f"{name}.weight", gamma, "H", "gain", f"d{gamma}[i] = Σ_n d{y}[n,i]·{xhat}[n,i]", code)
         self.parameter(f"{name}.bias", beta, "H", "bias", f"d{beta}[i] = Σ_n d{y}[n,i]", code)

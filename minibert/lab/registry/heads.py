@@ -39,7 +39,7 @@ def masked_lm(room: Room, loss: str) -> None:
         layer_norm_gradient("g", ""), code=f"{config.activation}.return",
         gradient_code="layer_norm_backward.dx")  # fmt: skip
     room.linear("transform.dense", "the transform", "", "du[n,o]", "t[n,i]")
-    room.layer_norm("transform.LayerNorm", "g", "e", "", Gradient("Σ_v dl[n,v]·E[v,i]", LINEAR_DX))
+    room.layer_norm("transform.LayerNorm", "g", "e", "", Gradient("Σ_v dl[n,v]·E[v,i]", LINEAR_DX), rows="M")
     room.add("decoder", "l", "M V", "logits of all words", "l[n,v] = (Σ_i e[n,i]·E[v,i]) + b_V[v]",
         "dl[n,w] = " + cross_entropy(room, loss, "w").equation, code="linear.y",
         gradient_code="linear_cross_entropy_backward.dlogits")  # fmt: skip
