@@ -1,7 +1,16 @@
-"""Training: what happens to a model's parameters between two batches."""
+"""Training: what happens to a model's parameters between two batches, and what goes in and comes out around it.
 
+loop.py         the loop: batches in, weights out; settings.py, signals.py
+optimisers.py   AdamW and others on the flat block; schedules.py
+runs.py         the folder of a run: checkpoints, metrics.jsonl
+readers/        files -> examples
+metrics/        labels and predictions -> scores
+"""
+
+from . import metrics
 from .loop import Data, Result, Trainer
 from .optimisers import AdamW, BertAdam, Lamb, NotFinite, Optimiser, Sgd
+from .readers import fingerprint, read_conll, read_squad, read_table
 from .runs import Run
 from .schedules import Schedule, schedule
 from .settings import Settings
@@ -19,5 +28,10 @@ __all__ = [
     "Settings",
     "Sgd",
     "Trainer",
+    "fingerprint",
+    "metrics",
+    "read_conll",
+    "read_squad",
+    "read_table",
     "schedule",
 ]

@@ -1,0 +1,389 @@
+"""Readers: files of every format give the examples that were written, and every fault is told with its line."""
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert import InputError, LoadError, NotFound
+from minibert.training.readers import (
+    Answer,
+    QuestionExample,
+    TaggedExample,
+    TextExample,
+    fingerprint,
+    read_conll,
+    read_squad,
+    read_table,
+)
+
+SEVERAL, NUMBERS = {"problem_type": "multi_label_classification"}, {"problem_type": "regression"}
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def found(data):
+    return [example.text for example in data.examples], [example.label for example in data.examples], data.labels
+
+
+# Tables
+
+
+def test_csv_quotes_as_the_rfc_says(file):
+    data = read_table(file("a.csv", 'label,text\r\nyes,"a ""b"", c"\r\nno,"two\r\nlines"\r\nyes,5" wide\r\nno,""\r\n'))
+    assert found(data) == (['a "b", c', "two\r\nlines", '5" wide', ""], [1, 0, 1, 0], ("no", "yes"))
+
+
+def test_tsv_takes_quotes_as_they_are_unless_asked(file):
+    path = file("a.tsv", 'text\tlabel\n"a"\t0\nsay "b\t1\n')
+    assert found(read_table(path))[0] == ['"a"', 'say "b']
+    assert found(read_table(path, format="quoted-tsv"))[0] == ["a", 'say "b']
+    assert found(read_table(file("b.tsv", 'text\tlabel\n"a\tb"\t0\n'), format="quoted-tsv"))[0] == ["a\tb"]
+
+
+def test_json_lines(file):
+    rows = [{"text": "a\u2028b", "label": 1, "n": 0.5}, {"label": "0", "text": 'say "b"', "n": "2"}]
+    path = file("a.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n")
+    assert found(read_table(path)) == (["a\u2028b", 'say "b"'], [1, 0], ("0", "1"))
+    assert found(read_table(path, label="n", **NUMBERS))[1:] == ([0.5, 2.0], ())
+
+
+def test_columns_by_number_and_without_header(file):
+    path = file("stsb.tsv", "genre\t5.000\ta\tb\ngenre\t2.5\tc\td\n")
+    data = read_table(path, 3, -1, 2, header=False, **NUMBERS)
+    assert data.examples == [TextExample("a", "b", 5.0), TextExample("c", "d", 2.5)]
+    assert len(read_table(path, 3, 4, 1).examples) == 1  # a first line taken for a header is no example
+    assert read_table(path, 3, label=None, header=False).examples[1] == TextExample("c", None, None)
+
+
+def test_labels_are_sorted_by_value_where_all_are_integers(file):
+    rows = "".join(f"x,{label}\n" for label in ("10", "9", "-1"))
+    assert read_table(file("a.csv", "text,label\n" + rows)).labels == ("-1", "9", "10")
+    assert read_table(file("b.csv", "text,label\n" + rows + "x,a\n")).labels == ("-1", "10", "9", "a")
+
+
+def test_labels_that_are_given_keep_their_ids(file):
+    path = file("a.csv", "text,label\nx, yes \ny,no\n")
+    assert found(read_table(path, labels=["yes", "no", "perhaps"]))[1:] == ([0, 1], ("yes", "no", "perhaps"))
+    with pytest.raises(
+        LoadError, match=r"a.csv, line 2: expected a label of 'no', 'maybe', got 'yes'\n  hint: .*train"
+    ):
+        read_table(path, labels=["no", "maybe"])
+
+
+def test_several_classes(file):
+    data = read_table(file("a.csv", 'text,label\nx,"b, a"\ny,\nz,c\nw,"a,a"\n'), **SEVERAL)
+    assert found(data)[1:] == ([(0, 1), (), (2,), (0,)], ("a", "b", "c"))
+    path = file(
+        "a.jsonl", '{"text": "x", "label": ["b", 3]}\n{"text": "y", "label": []}\n{"text": "z", "label": "3|b"}'
+    )
+    assert found(read_table(path, **SEVERAL, separator="|"))[1:] == ([(0, 1), (), (0, 1)], ("3", "b"))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_line_ends_byte_order_marks_and_empty_lines(file, end, mark):
+    text = end.join(["text\tlabel", "é\u2028\x85\x0b\x1c\t0", "", "b\t1"]) + end
+    for content in (text, text.removesuffix(end)):
+        assert found(read_table(file("a.tsv", mark + content.encode()))) == (
+            ["é\u2028\x85\x0b\x1c", "b"],
+            [0, 1],
+            ("0", "1"),
+        )
+
+
+def test_a_field_may_be_huge_and_the_csv_modules_limit_is_left_alone(file):
+    before = csv.field_size_limit()
+    huge = "x" * (before + 1)
+    assert found(read_table(file("a.csv", f"text,label\n{huge},0\n")))[0] == [huge]
+    assert found(read_table(file("a.tsv", f"text\tlabel\n{huge}\t0\n")))[0] == [huge]
+    with pytest.raises(LoadError):
+        read_table(file("b.csv", 'text,label\n"x\n'))
+    assert csv.field_size_limit() == before
+
+
+FIELDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
+
+
+@given(rows=st.lists(st.tuples(FIELDS, FIELDS, st.integers(0, 12)), min_size=1, max_size=6))
+def test_whatever_the_csv_module_writes_is_read_back(rows, tmp_path_factory):
+    path = tmp_path_factory.mktemp("csv") / "a"
+    expected = [TextExample(a, b, sorted({label for *_, label in rows}).index(label)) for a, b, label in rows]
+    for format, delimiter in (("csv", ","), ("quoted-tsv", "\t")):
+        out = io.StringIO(newline="")
+        csv.writer(out, delimiter=delimiter).writerows([("text", "second", "label"), *rows])
+        path.write_bytes(out.getvalue().encode())
+        assert read_table(path, text_pair="second", format=format).examples == expected
+    path.write_text("".join(json.dumps({"a": a, "b": b, "l": label}) + "\n" for a, b, label in rows))
+    assert read_table(path, "a", "b", "l", format="jsonl").examples == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "message"),
+    [
+        ("a.csv", "", {}, "a.csv: expected a header, got an empty file"),
+        ("a.csv", b"\xef\xbb\xbf", {"header": False}, "a.csv: expected at least one row, got an empty file"),
+        ("a.csv", "text,label\n", {}, "a.csv: expected at least one row, got none"),
+        ("a.jsonl", "\n", {}, "a.jsonl: expected at least one row, got none"),
+        ("a.csv", "text,label\na,0\nb,c,0\n", {}, "a.csv, line 3: expected 2 columns as in the first row, got 3"),
+        ("a.csv", 'text,label\n"a\n\n",0\nb\n', {}, "a.csv, line 5: expected 2 columns as in the first row, got 1"),
+        ("a.tsv", "text\tlabel\na\t0\t\n", {}, 'a.tsv, line 2: .* got 3\n  hint: .*format="quoted-tsv"'),
+        ("a.csv", 'text,label\na,0\n"b,1\nc,1\n', {}, r"a.csv, line 3: unexpected end of data \(line 4\)"),
+        ("a.csv", 'text,label\n"a" b,0\n', {}, "a.csv, line 2: ',' expected after '\"'"),
+        ("a.tsv", 'text\tlabel\n"a" b\t0\n', {"format": "quoted-tsv"}, 'a.tsv, line 2: .*\n  hint: .*format="tsv"'),
+        ("a.csv", b"text,label\na,0\nb\xff,1\n", {}, "a.csv, line 3: byte 0xff at 1 is not UTF-8\n  hint: .*LATIN1"),
+        ("a.csv", "text,label\na,0\n".encode("utf-16"), {}, "a.csv, line 1: byte 0xff at 0 is .*\n  hint: .*UTF-16"),
+        ("a.csv", b"\x1f\x8b\x08\x00", {}, "a.csv: expected text, got a gzip archive"),
+        ("a.csv", "text,label\na,0\nb,\n", {}, "a.csv, line 3: expected a label, got an empty one"),
+        ("a.csv", 'text,label\na,"x,,y"\n', SEVERAL, "a.csv, line 2: expected a label, got an empty one"),
+        ("a.csv", "text,label\na,1\nb,one\n", NUMBERS, "a.csv, line 3: label: expected a finite number, got 'one'"),
+        ("a.csv", "text,label\na,inf\n", NUMBERS, "a.csv, line 2: label: expected a finite number, got 'inf'"),
+        ("a.csv", "text,label\na,1_0\n", NUMBERS, "a.csv, line 2: label: expected a finite number, got '1_0'"),
+        ("a.csv", "text,label\na,\n", NUMBERS, "a.csv, line 2: label: expected a finite number, got ''"),
+        ("a.jsonl", '{"text": "a", "label": true}', NUMBERS, "a.jsonl, line 1: label: expected a finite number"),
+        ("a.jsonl", '{"text": "a", "label": null}', {}, "line 1: label: expected a text or an integer, got None"),
+        ("a.jsonl", '{"text": "a", "label": true}', {}, "line 1: label: expected a text or an integer, got True"),
+        ("a.jsonl", '{"text": 5, "label": 0}', {}, "a.jsonl, line 1: text: expected a text, got 5"),
+        ("a.jsonl", '\n{"text": "a", "label": 0', {}, "a.jsonl, line 2: not valid JSON"),
+        ("a.jsonl", '["a", 0]', {}, "a.jsonl, line 1: expected a JSON object"),
+        ("a.jsonl", '{"text": "a", "text": "b", "label": 0}', {}, "a.jsonl, line 1: .*duplicate key 'text'"),
+    ],
+)  # fmt: skip
+def test_faults_of_a_table_are_told_with_their_line(file, name, content, options, message):
+    with pytest.raises(LoadError, match=message):
+        read_table(file(name, content), **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "message"),
+    [
+        ("a.csv", "sentence,label\na,0\n", {}, "expected one column 'text', got none; there are 'sentence', 'label'"),
+        ("a.csv", "text,label,text\na,0,b\n", {}, "expected one column 'text', got more than one; there are 'text', "),
+        ("a.csv", "a,0\n", {"header": False}, "column 'text': expected a number, as there is no header"),
+        ("a.csv", "text,label\na,0\n", {"text": 3}, "expected a column from 1 to 2, or -1 for the last, got 3"),
+        ("a.csv", "text,label\na,0\n", {"label": 0}, "expected a column from 1 to 2, or -1 for the last, got 0"),
+        ("a.jsonl", '{"a": "a", "label": 0}', {}, "a.jsonl, line 1: expected a key 'text'; there are 'a', 'label'"),
+        ("a.jsonl", '{"text": "a"}', {"text": 1}, "column 1: expected a key, as these are JSON lines"),
+        ("a.txt", "a", {}, "a.txt: format: expected one of csv, tsv, quoted-tsv, jsonl, got ''"),
+        ("a.csv", "a", {"problem_type": "ranking"}, "problem_type: expected one of regression, .*got 'ranking'"),
+        ("a.csv", "a", {**SEVERAL, "separator": ""}, "separator: expected at least one character"),
+        ("a.csv", "a", {"labels": "ab"}, "labels: expected a list of texts, none empty, got 'ab'"),
+        ("a.csv", "a", {"labels": []}, "labels: expected a list of texts"),
+        ("a.csv", "a", {"labels": ["a", "b", "a"]}, "labels: expected each once, got 'a', 'b', 'a'"),
+    ],
+)  # fmt: skip
+def test_arguments_that_do_not_fit_a_table(file, name, content, options, message):
+    with pytest.raises(InputError, match=message):
+        read_table(file(name, content), **options)
+
+
+def test_many_columns_are_not_all_listed(file):
+    path = file("a.csv", ",".join(f"c{i}" for i in range(50)) + "\n" + "," * 49)
+    with pytest.raises(InputError, match=r"there are 'c0', .*'c19' and 30 more"):
+        read_table(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    for read in (read_table, read_conll, read_squad):
+        with pytest.raises(NotFound, match=r"none.csv: no such file"):
+            read(tmp_path / "none.csv")
+    with pytest.raises(LoadError, match="expected a file, got a folder"):
+        read_conll(tmp_path)
+
+
+# CoNLL
+
+
+def test_words_and_tags(file):
+    data = read_conll(file("a.conll", "EU\tB-ORG\nInc\tI-ORG\nsays\tO\n\n\t\n\nNew\u00a0York\tB-LOC\n.\tO"))
+    assert data.examples == [
+        TaggedExample(("EU", "Inc", "says"), ("B-ORG", "I-ORG", "O")),
+        TaggedExample(("New\u00a0York", "."), ("B-LOC", "O")),
+    ]
+    assert data.labels == ("B-LOC", "B-ORG", "I-ORG", "O")
+
+
+def test_conll_2003(file):
+    text = "-DOCSTART- -X- O O\n\nEU NNP I-NP I-ORG\nUN  NNP I-NP B-ORG\nParis NNP I-NP I-LOC\nsaid VB I-VP O\n\n"
+    path = file("a.txt", text.replace("\n", "\r\n"))
+    data = read_conll(path, scheme="IOB1")
+    assert data.examples == [TaggedExample(("EU", "UN", "Paris", "said"), ("B-ORG", "B-ORG", "B-LOC", "O"))]
+    assert read_conll(path, tag=2, scheme="any").examples[0].tags == ("NNP", "NNP", "NNP", "VB")
+    assert read_conll(path, word=-3, tag=-1, scheme="IOB1").examples[0].words == ("NNP", "NNP", "NNP", "VB")
+    with pytest.raises(LoadError, match=r"""a.txt, line 3: expected B-ORG .* after 'O', got 'I-ORG'\n  hint: .*IOB1"""):
+        read_conll(path)
+
+
+def test_a_sentence_begins_afresh(file):
+    path = file("a.conll", "a\tB-X\n\nb\tI-X\n")
+    with pytest.raises(LoadError, match="line 3: expected B-X or what goes on after 'O', got 'I-X'"):
+        read_conll(path)
+    assert [e.tags for e in read_conll(path, scheme="IOB1").examples] == [("B-X",), ("B-X",)]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("", {}, "a.conll: expected sentences, got an empty file"),
+        ("\n\n", {}, "a.conll: expected sentences, got none"),
+        ("a\tO\nb\tx\tO\n", {}, r"a.conll, line 2: expected 2 columns as in the first line, got 3: 'b\\tx\\tO\\n'"),
+        ("a\tO\nb\n", {}, "a.conll, line 2: expected 2 columns as in the first line, got 1"),
+        ("a\nb\n", {}, r"a.conll, line 1: expected a word and its tag in columns, got 'a\\n'"),
+        ("\tO\n", {}, "a.conll, line 1: expected a word and a tag, got"),
+        ("a\tO\nb\t\n", {"scheme": "any"}, "a.conll, line 2: expected a word and a tag, got"),
+        ("a\tO\nb\tPER\n", {}, 'a.conll, line 2: expected O, B-type or I-type, got .PER.\n  hint: .*scheme="any"'),
+        ("a\tB-\n", {}, "a.conll, line 1: expected O, B-type or I-type, got 'B-'"),
+        ("a\tB-X\nb\tI-Y\n", {}, "a.conll, line 2: expected B-Y or what goes on after 'B-X', got 'I-Y'"),
+        ("a\tB-X\n", {"labels": ["O"]}, "a.conll, line 1: expected a label of 'O', got 'B-X'"),
+        (b"a\tO\n\xe9\tO\n", {}, "a.conll, line 2: byte 0xe9 at 0 is not UTF-8"),
+        ("a\tO\n", {"tag": 3}, "line 1: tag: expected a column from 1 to 2, or -1, got 3"),
+        ("a\tO\n", {"word": 0}, "line 1: word: expected a column from 1 to 2, or -1, got 0"),
+        ("a\tO\n", {"scheme": "BIOES"}, "scheme: expected one of BIO, IOB1, any, got 'BIOES'"),
+    ],
+)  # fmt: skip
+def test_faults_of_tags_are_told_with_their_line(file, content, options, message):
+    with pytest.raises((LoadError, InputError), match=message):
+        read_conll(file("a.conll", content), **options)
+
+
+# SQuAD
+
+
+def squad(*questions, **paragraph):
+    return {"data": [{"title": "T", "paragraphs": [{"context": "the 😀 cat sat", "qas": list(questions)} | paragraph]}]}
+
+
+def question(key="q", answers=(), **more):
+    return {"id": key, "question": "who?", "answers": list(answers)} | more
+
+
+CAT = {"text": "cat", "answer_start": 6}
+
+
+def test_questions(file):
+    content = squad(question("a", [CAT, CAT]), question("b", [], is_impossible=True, plausible_answers=[CAT]))
+    for mark in ("", "\ufeff"):
+        data = read_squad(file("a.json", mark + json.dumps(content)))
+        assert data.problems == ()
+        assert data.examples == [
+            QuestionExample("a", "who?", "the 😀 cat sat", (Answer("cat", 6), Answer("cat", 6)), False, "T"),
+            QuestionExample("b", "who?", "the 😀 cat sat", (), True, "T"),
+        ]
+    del content["data"][0]["title"], content["data"][0]["paragraphs"][0]["qas"][1]["answers"]
+    assert read_squad(file("a.json", json.dumps(content))).examples[1].title == ""
+
+
+def test_answers_elsewhere_are_an_error_or_a_list_of_problems(file):
+    wrong = [CAT | {"answer_start": 5}, CAT, CAT | {"answer_start": -8}, {"text": "", "answer_start": 0}]
+    path = file("a.json", json.dumps(squad(question("a", wrong), question("b", [CAT], is_impossible=True))))
+    with pytest.raises(LoadError) as error:
+        read_squad(path)
+    assert str(error.value) == (
+        f"{path}: data[0].paragraphs[0].qas[0] ('a').answers[0]: expected 'cat' at answer_start 5 of the context, "
+        "got ' ca'\n  hint: strict=False reads on, and lists such faults"
+    )
+    data = read_squad(path, strict=False)
+    assert [answer.start for answer in data.examples[0].answers] == [None, 6, None, None]
+    assert [answer.text for answer in data.examples[0].answers] == ["cat", "cat", "cat", ""]
+    assert data.examples[1].answers == ()
+    assert len(data.problems) == 4
+    assert "qas[1] ('b'): expected no answers, as it is_impossible, got 1" in data.problems[3]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "a.json: not valid JSON"),
+        ('{"data": [\n{"title" 1}]}', "a.json: not valid JSON: .*line 2"),
+        ("[]", "a.json: expected a JSON object"),
+        ({"data": []}, "a.json: expected questions, got none"),
+        ({"version": "1"}, "a.json: data: expected a list, got no such key; there are 'version'"),
+        ({"data": [5]}, r"a.json: data\[0\]: expected an object, got 5"),
+        ({"data": [{}]}, r"a.json: data\[0\]: paragraphs: expected a list, got no such key; there are none"),
+        (squad(context=5), r"data\[0\].paragraphs\[0\]: context: expected a text, got 5"),
+        (squad(question(), question()), r"qas\[1\]: expected an id of its own, got 'q' once more"),
+        (squad(question(5)), r"qas\[0\]: id: expected a text, got 5"),
+        (squad(question(question=None)), r"qas\[0\] \('q'\): question: expected a text, got None"),
+        (squad(question(is_impossible="no")), r"qas\[0\] \('q'\): is_impossible: expected true or false, got 'no'"),
+        (squad(question(answers=[{"text": "cat"}])), r"answers\[0\]: answer_start: expected an integer, got no such"),
+        (squad(question(answers=[CAT | {"answer_start": True}])), "answer_start: expected an integer, got True"),
+    ],
+)
+def test_faults_of_questions_are_told_with_their_place(file, content, message):
+    path = file("a.json", content if isinstance(content, str) else json.dumps(content))
+    for strict in (True, False):
+        with pytest.raises(LoadError, match=message):
+            read_squad(path, strict=strict)
+
+
+# Fingerprints
+
+
+def test_a_fingerprint_is_of_contents_order_and_options(file):
+    a, b, same = file("a", "x" * 3_000_000), file("b", "y"), file("c", "x" * 3_000_000)
+    first = fingerprint([a, b], {"seed": 1, "labels": ["p", "q"]})
+    assert len(first) == 64
+    assert first == fingerprint([same, b], {"labels": ("p", "q"), "seed": 1})
+    others = [
+        fingerprint([b, a], {"seed": 1, "labels": ["p", "q"]}),
+        fingerprint([a, b], {"seed": 1, "labels": ["q", "p"]}),
+        fingerprint([a], {"seed": 1, "labels": ["p", "q"]}),
+        fingerprint([a, file("b", "z")], {"seed": 1, "labels": ["p", "q"]}),
+        fingerprint([file("d", "x"), file("e", "yz")], {}),
+        fingerprint([file("d", "xy"), file("e", "z")], {}),
+        fingerprint([], {}),
+    ]
+    assert len({first, *others}) == 8
+
+
+def test_what_has_no_fingerprint(tmp_path):
+    with pytest.raises(NotFound):
+        fingerprint([tmp_path / "none"], {})
+    with pytest.raises(InputError, match="files: expected a list of paths, got one"):
+        fingerprint("a.csv", {})
+    for value in (object(), float("nan")):
+        with pytest.raises(InputError, match="options: expected what JSON can hold"):
+            fingerprint([], {"option": value})
+
+
+# Published files, where they are
+
+
+@pytest.fixture
+def data():
+    folder = Path(os.environ.get("MINIBERT_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data: {folder} is not there, and MINIBERT_DATA is not set")
+    return folder
+
+
+def test_published_files_are_read_whole(data):
+    train = read_table(data / "sst2" / "train.tsv", "sentence")
+    dev = read_table(data / "sst2" / "dev.tsv", 2, label=1, labels=train.labels)
+    assert (len(train.examples), len(dev.examples), train.labels) == (67349, 872, ("0", "1"))
+    assert not any("\r" in example.text for example in train.examples)
+    for name, count in (("train", 5749), ("dev", 1500), ("test", 1379)):
+        pairs = read_table(data / "stsb" / f"{name}.tsv", 6, 7, 5, header=False, problem_type="regression").examples
+        assert len(pairs) == count
+        assert all(0 <= pair.label <= 5 and pair.text and pair.text_pair for pair in pairs)
+    tags = read_conll(data / "wnut17" / "train.conll").labels
+    assert len(tags) == 13
+    for name, count in (("train", 3394), ("dev", 1009), ("test", 1287)):
+        assert len(read_conll(data / "wnut17" / f"{name}.conll", labels=tags).examples) == count
+    questions = read_squad(data / "squad" / "dev-v2.0-5articles.json")
+    assert (len(questions.examples), questions.problems) == (1407, ())
+    assert Counter(question.is_impossible == (not question.answers) for question in questions.examples) == {True: 1407}
