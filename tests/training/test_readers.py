@@ -288,7 +288,7 @@ def test_questions(file):
 
 
 def test_answers_elsewhere_are_an_error_or_a_list_of_problems(file):
-    wrong = [CAT | {"answer_start": 5}, CAT, CAT | {"answer_start": -8}, {"text": "", "answer_start": 0}]
+    wrong = [CAT | {"answer_start": 5}, CAT, CAT | {"answer_start": -7}, {"text": "", "answer_start": 0}]
     path = file("a.json", json.dumps(squad(question("a", wrong), question("b", [CAT], is_impossible=True))))
     with pytest.raises(LoadError) as error:
         read_squad(path)

@@ -215,7 +215,7 @@ def test_sums_of_batches_give_the_scores_of_all_tokens():
         (lambda: metrics.pearson([1], [1]), "at least two numbers"),
         (lambda: metrics.spearman(["1", "2"], [1, 2]), "labels: expected numbers, got <U1"),
         (lambda: metrics.entity_scores([["O"]], []), "predictions: expected 1 sentences as the labels, got 0"),
-        (lambda: metrics.entity_scores([["O"]], [["O"] * 2]), r"predictions\[0\]: expected 1 tags as labels\[0\], got 2"),
+        (lambda: metrics.entity_scores([["O"]], [["O"] * 2]), r"expected 1 tags as labels\[0\], got 2"),
         (lambda: metrics.entities_of(["O", "E-PER"]), "tag 1: expected O, B-type or I-type, got 'E-PER'"),
         (lambda: metrics.entities_of(["B-"]), "tag 0: expected a type after the dash, got 'B-'"),
         (lambda: metrics.evaluate_v1({}, {}), "gold: expected at least one question"),
