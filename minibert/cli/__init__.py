@@ -37,6 +37,7 @@ examples:
   minibert gradcheck
   minibert explain layer_norm
   minibert exercise list
+  minibert train-vocab corpus.txt --output vocab.txt
 
 MODEL is a folder with weights and their config.json, a weight file, the prefix of a
 TensorFlow checkpoint, pkg:NAME/sub/dir inside an installed Python package, or org/name
@@ -168,7 +169,7 @@ def build_parser() -> argparse.ArgumentParser:
         "-t",
         "--tensor",
         metavar="NAME",
-        help="one tensor's card: equations, code, pictures, checks; NAME[2] shows head 2",
+        help="one tensor's card: equations, code, pictures, checks; NAME[2]: head 2",
     )
     look.add_argument("--unfold", metavar="NAME[i,j]", help="the sum that made a number; d:NAME[i,j] of a gradient")
     look.add_argument("--all", action="store_true", help="unfold every layer of the map")
@@ -217,16 +218,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     start = _action(actions, "start", "write the file of an exercise, NAME.py", named=True)
     start.add_argument("--again", action="store_true", help="begin anew; the old file is kept as NAME.bak.py")
-    check = _action(
-        actions,
-        "check",
-        "run NAME.py, which is your own code, and check its gradients: 1 if not solved yet",
-        latest=True,
-    )
+    summary = "run NAME.py, which is your own code, and check its gradients: 1 if not solved yet"
+    check = _action(actions, "check", summary, latest=True)
     check.add_argument("--limit", type=float, default=30, metavar="S", help="seconds it may take (default 30)")
     _action(actions, "hint", "one more hint", latest=True)
     reveal = _action(actions, "reveal", "the solution, once you have checked a try of your own", latest=True)
     reveal.add_argument("--yes", action="store_true", help="without a try")
+
+    from .training_parser import add_training_verbs  # it needs what stands below
+
+    add_training_verbs(verbs)
     return parser
 
 

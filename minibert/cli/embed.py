@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import count
@@ -12,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..formats.atomic import write_atomic
 from ..tasks.embed import SentenceEncoder
 from .inputs import UsageError, chunks, model_of, texts_of
+from .outputs import check_output, write
 
 CHUNK = 8
 """Times --batch-size: texts that are read, encoded and written together. Results flow while stdin is still open."""
@@ -22,14 +21,13 @@ CHUNK = 8
 
 def run(args: Any) -> None:
     """Writes the vectors to stdout as they come, or to a file, which appears when it is whole."""
-    if args.output == "":
-        raise UsageError("--output: expected the name of a file, got an empty one")
+    check_output(args.output)
     if args.format == "npy" and args.output in (None, "-") and sys.stdout.isatty():
         raise UsageError("an array is not for a terminal", "--output vectors.npy, or redirect stdout")
     texts = texts_of(args)
     encoder = SentenceEncoder.from_pretrained(model_of(args))
     content = _array if args.format == "npy" else _lines
-    _write(content(encoder, texts, args.batch_size), args.output)
+    write(content(encoder, texts, args.batch_size), args.output)
 
 
 def _lines(encoder: SentenceEncoder, texts: Iterable[str], batch_size: int) -> Iterator[bytes]:
@@ -56,12 +54,3 @@ def _array(encoder: SentenceEncoder, texts: Iterable[str], batch_size: int) -> I
     buffer = io.BytesIO()
     np.save(buffer, encoder.encode(list(texts), batch_size), allow_pickle=False)
     yield buffer.getvalue()
-
-
-def _write(content: Iterable[bytes], output: str | None) -> None:
-    if output and output != "-":  # of a link to a file the file is replaced, not the link
-        write_atomic(os.path.realpath(output) if os.path.isfile(output) else output, content)
-        return
-    for piece in content:
-        sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ..errors import InputError, MinibertError, NotFound
+from ..text.lines import file_lines, lines
 from . import MODEL_VARIABLE
 
 
@@ -37,12 +38,12 @@ def texts_of(args: Any) -> Iterator[str]:
             raise NotFound(f"--file {args.file!r}: no such file")
         if path.is_dir():
             raise NotFound(f"{path}: expected a file of texts, got a folder")
-        return _file_lines(path)
+        return file_lines(path)
     if not args.texts and args.file is None and sys.stdin.isatty():
         raise UsageError("no text given", f'minibert {args.verb} --model MODEL "a text" "another", or pipe lines in')
     if args.texts and args.texts != ["-"]:
         return map(decoded, args.texts)
-    return _lines(sys.stdin.buffer, "stdin")
+    return lines(sys.stdin.buffer, "stdin")
 
 
 def chunks(items: Iterable[str], size: int) -> Iterator[list[str]]:
@@ -68,18 +69,3 @@ def decoded(text: str) -> str:
         except UnicodeDecodeError:
             raise InputError(f"text {typed!r} is not UTF-8") from None
     return text
-
-
-def _file_lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        yield from _lines(file, str(path))
-
-
-def _lines(file: BinaryIO, where: str) -> Iterator[str]:
-    for number, line in enumerate(file, 1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")  # a byte order mark is no part of a text
-            yield text.removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError as error:
-            byte = line[error.start]
-            raise InputError(f"{where}, line {number}: byte 0x{byte:02x} at {error.start} is not UTF-8") from None

@@ -4,6 +4,7 @@ loop.py         the loop: batches in, weights out; settings.py, signals.py
 optimisers.py   AdamW and others on the flat block; schedules.py
 runs.py         the folder of a run: checkpoints, metrics.jsonl
 readers/        files -> examples
+vocabulary.py   WordPiece vocabularies from text; merges.py
 metrics/        labels and predictions -> scores
 """
 
@@ -14,6 +15,7 @@ from .readers import fingerprint, read_conll, read_squad, read_table
 from .runs import Run
 from .schedules import Schedule, schedule
 from .settings import Settings
+from .vocabulary import train_vocabulary
 
 __all__ = [
     "AdamW",
@@ -34,4 +36,5 @@ __all__ = [
     "read_squad",
     "read_table",
     "schedule",
+    "train_vocabulary",
 ]
