@@ -166,10 +166,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--target", metavar="WORD", help="word for [MASK], or class, that the loss is of (default: the model's answer)"
     )
     look.add_argument(
-        "-t",
-        "--tensor",
-        metavar="NAME",
-        help="one tensor's card: equations, code, pictures, checks; NAME[2]: head 2",
+        "-t", "--tensor", metavar="NAME", help="one tensor's card: equations, code, pictures, checks; NAME[2]: head 2"
     )
     look.add_argument("--unfold", metavar="NAME[i,j]", help="the sum that made a number; d:NAME[i,j] of a gradient")
     look.add_argument("--all", action="store_true", help="unfold every layer of the map")

@@ -44,10 +44,10 @@ class Segmented:
     """
 
     def __init__(self, words: Mapping[str, int], pieces: list[str]) -> None:
+        ids = {piece: number for number, piece in enumerate(pieces)}
         self.pieces = pieces
-        self.ids = {piece: number for number, piece in enumerate(pieces)}
         self.times = list(words.values())
-        self.rows = [[self.ids[word[0]], *(self.ids[PREFIX + c] for c in word[1:])] for word in words]
+        self.rows = [[ids[word[0]], *(ids[PREFIX + c] for c in word[1:])] for word in words]
         self.single: defaultdict[int, int] = defaultdict(int)  # n(a)
         self.pairs: defaultdict[Pair, int] = defaultdict(int)  # n(a, b), without zeros
         self._where: defaultdict[Pair, list[int]] = defaultdict(list)  # rows that had the pair once, perhaps still do
@@ -58,15 +58,15 @@ class Segmented:
                 self.pairs[pair] += times
                 self._where[pair].append(at)
 
-    def merge(self, pair: Pair) -> tuple[int, dict[Pair, int]]:
-        """Join a pair wherever it occurs, in a word from the left. -> how often; pairs whose n changed, by how much.
+    def merge(self, pair: Pair) -> dict[Pair, int]:
+        """Join a pair wherever it occurs, in a word from the left. -> pairs whose n changed, and by how much.
 
-        The piece may be there already, by way of another pair: ##in ##g and ##i ##ng.
+        The piece is always a new one: no two pairs make the same, and no pair comes up again. For a stretch of text
+        whose borders no merge has crossed is cut up in the same way wherever it stands.
         """
         a, b = pair
-        new = self.ids.setdefault(text := self.joined(pair), len(self.pieces))
-        if new == len(self.pieces):
-            self.pieces.append(text)
+        new = len(self.pieces)
+        self.pieces.append(self.pieces[a] + self.pieces[b].removeprefix(PREFIX))
         changes: defaultdict[Pair, int] = defaultdict(int)
         joined = 0
         for at in self._where.pop(pair, ()):
@@ -94,38 +94,23 @@ class Segmented:
             if not self.pairs[changed]:
                 del self.pairs[changed]
                 self._where.pop(changed, None)
-        return joined, changes
-
-    def joined(self, pair: Pair) -> str:
-        """The piece that a pair becomes."""
-        return self.pieces[pair[0]] + self.pieces[pair[1]].removeprefix(PREFIX)
+        return changes
 
 
 def by_frequency(text: Segmented, least: int) -> Iterator[Pair]:
-    """Merges the most frequent pair again and again; yields each pair once it is merged.
-
-    A pair that has been merged may come up again, when one of its pieces is made in another way. Its old occurrences
-    still count then, as in the `tokenizers` library, so that it is merged before any other.
-    """
-    merged: defaultdict[Pair, int] = defaultdict(int)
+    """Merges the most frequent pair again and again; yields each once it is merged."""
     heap = [(-n, pair) for pair, n in text.pairs.items()]
     heapq.heapify(heap)
     while heap:
         n, pair = heapq.heappop(heap)
         now = text.pairs.get(pair, 0)
-        if not now or -n < now + merged[pair]:  # gone, or grown since, and then it is in the heap again
-            continue
-        if -n > now + merged[pair]:
-            heapq.heappush(heap, (-now - merged[pair], pair))
-            continue
-        if -n < least:
-            return
-        joined, changes = text.merge(pair)
-        merged[pair] += joined
-        for changed, change in changes.items():
-            if change > 0:
-                heapq.heappush(heap, (-text.pairs[changed] - merged[changed], changed))
-        yield pair
+        if -n > now >= least:  # less frequent than when it was put here
+            heapq.heappush(heap, (-now, pair))
+        elif -n == now >= least:
+            for changed, change in text.merge(pair).items():
+                if change > 0:
+                    heapq.heappush(heap, (-text.pairs[changed], changed))
+            yield pair
 
 
 def by_likelihood(text: Segmented, least: int) -> Iterator[Pair]:
@@ -168,10 +153,10 @@ def _likeliest(text: Segmented, floor: int) -> Iterator[Pair]:
         pair = entry[2]
         if current.get(pair) != entry:
             continue
-        _, changes = text.merge(pair)
+        changes = text.merge(pair)
         for affected in {*changes, *frequent[pair[0]], *frequent[pair[1]]}:
             rate(affected)
         yield pair
 
 
-METHODS = {"likelihood": by_likelihood, "bpe": by_frequency}
+METHODS = {"bpe": by_frequency, "likelihood": by_likelihood}

@@ -8,11 +8,18 @@ in the order of their ids, as in the published vocabularies:
 
 As many as 99 of the unused stand between [PAD] and [UNK], the others behind [MASK]: with 99 or more [UNK] is 100, [CLS]
 101, [SEP] 102 and [MASK] 103, and with 994 the first character is 999, as in bert-base-uncased. Characters are in the
-order of their code points.
+order of their code points, all of them once as they are and, but for punctuation and ideographs, which are words of
+their own, once with ## before them: no word made of them becomes [UNK].
+
+With "bpe" the pieces are those of the `tokenizers` library, but for these: it numbers ##a, ##b, … by chance, and with
+them decides between equally frequent pairs; it keeps every character, however rare, up to limit_alphabet, and closes
+the gap that one of the others leaves in a word; it learns from words of more than 100 characters, too. Here such words
+teach nothing, as the tokenizer makes them [UNK]. tools/compare_vocabularies.py compares the two.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import warnings
@@ -45,7 +52,7 @@ class Learnt:
     pieces: list[str]
     """In the order of their ids."""
     merges: list[tuple[str, str]]
-    """Left and right piece of every merge, in their order. A piece may be made twice, in two ways."""
+    """Left and right piece of every merge, in their order."""
     words: Counter[str]
     """The words of the text, as the tokenizer's normaliser leaves them, and how often each occurs."""
     characters: list[str]
@@ -132,15 +139,13 @@ def learn_vocabulary(
             )
         alphabet = set(characters)
         text = Segmented({word: n for word, n in words.items() if _matchable(word, alphabet)}, pieces)
-        merges = []
         room = size - len(pieces)
-        for a, b in advance(METHODS[method](text, min_frequency), "merges", room) if room else ():
-            merges.append((pieces[a], pieces[b]))
-            if len(pieces) == size:
-                break
+        found = itertools.islice(METHODS[method](text, min_frequency), room)
+        merges = [(pieces[a], pieces[b]) for a, b in advance(found, "merges", room)]
     if len(pieces) < size:
+        often = f"{min_frequency} times" if min_frequency > 1 else "at all"
         warnings.warn(
-            f"{len(pieces)} pieces instead of {size}: no other pair of pieces occurs {min_frequency} times; "
+            f"{len(pieces)} pieces instead of {size}: no other pair of pieces occurs {often}; "
             "more text or a lower min_frequency gives more",
             stacklevel=2,
         )
