@@ -48,6 +48,7 @@ class AddedTokens:
                 folded.setdefault(normalize(token.content), (token, number))
             else:
                 literal.setdefault(token.content, (token, number))
+        self.all_special = all(token.special for token, _ in [*literal.values(), *folded.values()])
         self.special = {content: number for content, (token, number) in literal.items() if token.special}
         self.literal = _Matcher(literal)
         self.normalized = _Matcher(folded)

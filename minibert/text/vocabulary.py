@@ -145,6 +145,11 @@ class Vocabulary:
         return len(self._ids) - before
 
     @property
+    def continuing_subword_prefix(self) -> str:
+        """What marks a piece that continues a word."""
+        return self._prefix
+
+    @property
     def special_tokens_map(self) -> dict[str, str]:
         """unk_token, sep_token, … → the token, as far as the vocabulary has them."""
         return dict(self._named)
