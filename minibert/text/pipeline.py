@@ -73,8 +73,10 @@ class Pipeline:
 
     def ids(self, text: str) -> list[int]:
         """The ids of a text in which special tokens are ordinary, without the places, which cost most of the time."""
-        if not self._added.all_special or not text.isascii():
+        if not self._added.all_special:  # others are to be found
             return self.tokens(text, split_special_tokens=True).ids.tolist()
+        if not text.isascii():
+            text = SURROGATE.sub("\ufffd", text)
         ids: list[int] = []
         extend, get = ids.extend, self._cache.get
         for key in self._chunks.findall(text):

@@ -160,7 +160,9 @@ def google_instances(
     without a token are left out, as there. The same arguments give the same list: instances, order and masks.
     """
     if not 5 <= max_seq_length:
-        raise InputError(f"max_seq_length: expected at least 5, two tokens and three special ones, got {max_seq_length}")
+        raise InputError(
+            f"max_seq_length: expected at least 5, two tokens and three special ones, got {max_seq_length}"
+        )
     shuffled = [kept for document in documents if (kept := [sentence for sentence in document if sentence])]
     rng.shuffle(shuffled)
     tokens: list[str] = []
