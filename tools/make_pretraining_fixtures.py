@@ -11,6 +11,7 @@ tokenizer's tests; the sequences are short, so that pairs are truncated. The fil
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import random
 import sys
@@ -42,7 +43,7 @@ def stand_ins() -> Flags:
         setattr(flags, f"DEFINE_{kind}", lambda name, default, text: setattr(values, name, default))
     tf = types.ModuleType("tensorflow")
     tf.flags = flags  # type: ignore[attr-defined]
-    tf.gfile = types.SimpleNamespace(GFile=lambda path, mode: open(path, mode, encoding="utf-8"))  # type: ignore[attr-defined]
+    tf.gfile = types.SimpleNamespace(GFile=functools.partial(open, encoding="utf-8"))  # type: ignore[attr-defined]
     tf.io = types.SimpleNamespace(gfile=tf.gfile)  # type: ignore[attr-defined]
     compat = types.ModuleType("tensorflow.compat")
     compat.v1 = tf  # type: ignore[attr-defined]

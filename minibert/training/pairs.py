@@ -122,10 +122,10 @@ def document_segments(
     max_seq_length: int = 128,
     short_seq_prob: float = 0.1,
 ) -> Iterator[tuple[int, int]]:
-    """Ranges of tokens that cover document `index`, each as many whole sentences as fit: for masked LM alone.
+    """Ranges of tokens that cover document `index`: as many whole sentences as the target takes, but at least one.
 
-    The target is drawn as for pairs. A sentence longer than it is cut; its rest stands alone. Arguments as of
-    `document_pairs`. Liu et al. 2019, §4.2, call it DOC-SENTENCES.
+    For masked LM alone; Liu et al. 2019, §4.2, call it DOC-SENTENCES. The target is drawn as for pairs. A sentence
+    longer than a sequence is cut, its rest stands alone. Arguments as of `document_pairs`.
     """
     room = max_seq_length - 2  # [CLS], [SEP]
     target = room
@@ -136,8 +136,8 @@ def document_segments(
     start = 0
     while start < last - first:
         stop = max(bisect.bisect_right(ends, ends[start] + target, lo=start + 1) - 1, start + 1)
-        for token in range(ends[start], ends[stop], target):
-            yield token, min(token + target, ends[stop])
+        for token in range(ends[start], ends[stop], room):
+            yield token, min(token + room, ends[stop])
         start = stop
 
 
@@ -159,10 +159,8 @@ def google_instances(
     original's flag --random_seed is 12345 if not given. whole_word is its --do_whole_word_mask. Documents and sentences
     without a token are left out, as there. The same arguments give the same list: instances, order and masks.
     """
-    if not 5 <= max_seq_length:
-        raise InputError(
-            f"max_seq_length: expected at least 5, two tokens and three special ones, got {max_seq_length}"
-        )
+    if max_seq_length < 5:
+        raise InputError(f"max_seq_length: expected at least 5, of which three are special, got {max_seq_length}")
     shuffled = [kept for document in documents if (kept := [sentence for sentence in document if sentence])]
     rng.shuffle(shuffled)
     tokens: list[str] = []
@@ -202,7 +200,8 @@ def _masked(
         else:
             groups.append([place])
     rng.shuffle(groups)
-    hidden, chosen = list(row), []
+    hidden = list(row)
+    chosen: list[int] = []
     for group in groups:
         if len(chosen) == number:
             break

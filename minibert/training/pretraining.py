@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import random
@@ -107,8 +108,7 @@ class PretrainingData:
 
     def _rest(self, blocks: Array, options: dict[str, Any]) -> PretrainingData:
         """The source of what is held out: this one but for its blocks and its seed."""
-        other = object.__new__(PretrainingData)
-        other.__dict__.update(self.__dict__)
+        other = copy.copy(self)
         other.seed = _HELD_OUT_SEED
         other.held_out = None
         other._settle(blocks, {**options, "seed": _HELD_OUT_SEED, "side": "held out"}, fixed=True)
