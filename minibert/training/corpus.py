@@ -53,12 +53,14 @@ class Corpus:
         facts = read_json(folder / "corpus.json")
         if facts.get("version") != VERSION:
             raise _damaged(folder, f"corpus.json: expected version {VERSION}, got {facts.get('version')!r}")
+        try:
+            arrays = [_mapped(folder, name, **facts["arrays"][name]) for name in ("tokens", "sentences", "documents")]
+            self.fingerprint = str(facts["fingerprint"])
+            self.tokenizer = str(facts["tokenizer"])
+        except (KeyError, TypeError):
+            raise _damaged(folder, "corpus.json: changed since it was written") from None
         self.folder = folder
-        self.fingerprint: str = facts["fingerprint"]
-        self.tokenizer: str = facts["tokenizer"]
-        self.tokens, self.sentences, self.documents = (
-            _mapped(folder, name, facts["arrays"][name]) for name in ("tokens", "sentences", "documents")
-        )
+        self.tokens, self.sentences, self.documents = arrays
 
     @classmethod
     def from_files(
@@ -268,14 +270,13 @@ def _complete_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _mapped(folder: Path, name: str, facts: dict[str, Any]) -> Array:
+def _mapped(folder: Path, name: str, dtype: str, count: int, sha256: str) -> Array:
     path = folder / f"{name}.bin"
-    dtype = np.dtype(facts["dtype"])
-    expected = facts["count"] * dtype.itemsize
+    expected = count * np.dtype(dtype).itemsize
     got = path.stat().st_size if path.is_file() else None
     if got != expected:
         raise _damaged(folder, f"{path.name}: expected {expected} bytes, got {'no file' if got is None else got}")
-    if _sha256(path) != facts["sha256"]:
+    if _sha256(path) != sha256:
         raise _damaged(folder, f"{path.name}: changed since it was written")
     return np.memmap(path, dtype, mode="r")
 

@@ -403,3 +403,33 @@ def test_importing_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("profile", ["hf-fast", "hf-slow", "google"])
+@given(text=st.text(st.one_of(st.characters(), st.sampled_from("aT é中.,[]#\ud800\u0301"))))
+def test_plain_ids_are_those_of_a_text_without_special_tokens(profile, text):
+    added = ["cat"], [AddedToken("dog", special=True)]
+    for more in added:
+        tokenizer = BertTokenizer(small().get_vocab(), profile=profile, added_tokens=more)
+        for one in (text, f"a cat{text}dog [MASK] [SEP]"):
+            assert tokenizer.plain_ids(one) == tokenizer.encode(
+                one, add_special_tokens=False, split_special_tokens=True
+            )
+
+
+def test_the_fingerprint_knows_what_changes_ids_and_nothing_else():
+    vocab = small().get_vocab()
+    same = BertTokenizer(vocab, model_max_length=7, padding_side="left", truncation_side="left")
+    assert same.fingerprint == BertTokenizer(vocab).fingerprint == small().fingerprint
+    others = [
+        BertTokenizer({**vocab, "new": len(vocab)}),
+        BertTokenizer(vocab, do_lower_case=False),
+        BertTokenizer(vocab, strip_accents=False),
+        BertTokenizer(vocab, tokenize_chinese_chars=False),
+        BertTokenizer(vocab, clean_text=False),
+        BertTokenizer(vocab, added_tokens=["new"]),
+        BertTokenizer(vocab, max_input_chars_per_word=3),
+        BertTokenizer(vocab, profile="google"),
+        BertTokenizer(vocab, profile="hf-slow"),
+    ]
+    assert len({tokenizer.fingerprint for tokenizer in [same, *others]}) == 1 + len(others)
