@@ -161,7 +161,7 @@ def _lines(
 
 def _decoded(raw: bytes, path: Path, number: int) -> str:
     try:
-        text = raw.decode("utf-8")
+        text = raw.decode("utf-8-sig" if number == 1 else "utf-8")  # a byte order mark is no text
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}, line {number}: expected UTF-8 text, byte {error.start} is 0x{raw[error.start]:02x}",

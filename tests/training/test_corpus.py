@@ -47,6 +47,13 @@ def test_lines_are_sentences_and_empty_lines_end_documents(tmp_path):
     assert corpus.tokens.dtype == np.uint16
 
 
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    paths = written(tmp_path, "\ufeff\nfirst", "\ufefffirst")
+    tokenizer = BertTokenizer(small().get_vocab(), clean_text=False)  # cleaning would take it out anyway
+    corpus = Corpus.from_files(paths, tokenizer, tmp_path / "cache")
+    assert contents(corpus, tokenizer) == [["first"], ["first"]]
+
+
 def test_a_document_may_be_a_file_or_a_line(tmp_path):
     paths = written(tmp_path, TEXT, "one more")
     lines = [line.strip() for line in TEXT.splitlines() if line.strip()]

@@ -139,6 +139,17 @@ def test_epochs_and_seeds_differ(corpus):
     assert data.batch(0)["input_ids"].tolist() != data_of(corpus, seed=1).batch(0)["input_ids"].tolist()
 
 
+def test_order_and_masks_of_each_epoch_are_its_own(corpus, monkeypatch):
+    """Even if the pairs were the same."""
+    data = data_of(corpus)
+    pairs = data._drawn(random.Random(0))
+    monkeypatch.setattr(data, "_drawn", lambda rng: pairs)
+    plans = [data._plan(epoch) for epoch in (0, 1)]
+    assert (plans[0] != plans[1]).any()
+    monkeypatch.setattr(data, "_plan", lambda epoch: plans[0])
+    assert (data.batch(0)["labels"] != data.batch(data.per_epoch)["labels"]).any()
+
+
 def test_an_epoch_too_short_starts_again(corpus):
     data = data_of(corpus, batch_size=5000)
     assert data.per_epoch == 1
