@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..errors import MinibertError
+from .config_file import with_config
 
 MODEL_VARIABLE = "MINIBERT_MODEL"
 PLACES = "folder, weight file, TensorFlow prefix, pkg:NAME/sub/dir or org/name on the hub"
@@ -54,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # any text in the world may come out, on any terminal
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     parser = build_parser()
-    args = parser.parse_args(argv)
+    try:
+        args = parser.parse_args(with_config(sys.argv[1:] if argv is None else argv))
+    except ValueError as error:
+        parser.error(str(error))
     if args.verb is None:
         parser.print_help()
         return 0

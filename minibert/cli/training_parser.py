@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _natural, _positive, _verb
+from . import PLACES, _natural, _positive, _verb
 
 
 def add_training_verbs(verbs: Any) -> None:
-    """train-vocab."""
+    """train-vocab, pretrain."""
+    _vocab(verbs)
+    _pretrain(verbs)
+
+
+def _vocab(verbs: Any) -> None:
     vocab = _verb(verbs, "train-vocab", "make a WordPiece vocabulary from text files", model=None)
     vocab.add_argument("corpus", nargs="+", metavar="CORPUS", help="text files in UTF-8")
     vocab.add_argument("--output", required=True, metavar="FILE", help="the vocabulary, one piece a line; - is stdout")
@@ -25,3 +30,80 @@ def add_training_verbs(verbs: Any) -> None:
     )
     vocab.add_argument("--unused", type=_natural, default=0, metavar="N", help="pieces to leave free: [unused0] ...")
     vocab.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _pretrain(verbs: Any) -> None:
+    pretrain = _verb(verbs, "pretrain", "train a BERT from text, by masked words and next sentences", model=None)
+    pretrain.add_argument(
+        "corpus", nargs="*", metavar="CORPUS", help="text files in UTF-8, a sentence or paragraph a line"
+    )
+    data = pretrain.add_argument_group("data")
+    data.add_argument("--vocab", metavar="FILE", help="vocabulary, as train-vocab makes it")
+    data.add_argument("--cased", action="store_true", help="keep capitals and accents")
+    data.add_argument(
+        "--documents",
+        choices=("empty-line", "file", "line"),
+        default="empty-line",
+        help="what ends a document, besides the end of a file (default empty-line)",
+    )
+    data.add_argument("--split-sentences", action="store_true", help="lines are paragraphs: cut them into sentences")
+    data.add_argument("--max-length", type=_positive, default=128, metavar="N", help="tokens a pair (default 128)")
+    data.add_argument("--short", type=float, default=0.1, metavar="P", help="share of shorter pairs (default 0.1)")
+    data.add_argument(
+        "--masking", choices=("token", "whole-word", "span"), default="token", help="what is hidden (default token)"
+    )
+    data.add_argument("--mask", type=float, default=0.15, metavar="P", help="share that is hidden (default 0.15)")
+    data.add_argument("--no-next-sentence", action="store_true", help="masked words alone, of single segments")
+    data.add_argument(
+        "--hold-out", type=float, default=0.01, metavar="P", help="share of the text to evaluate on (default 0.01)"
+    )
+    data.add_argument("--cache", metavar="DIR", help="where the tokens are kept (default: DIR/cache of --out)")
+    model = pretrain.add_argument_group("model")
+    model.add_argument("--model", metavar="MODEL", help=f"go on from this one: {PLACES}")
+    model.add_argument("--layers", type=_positive, default=4, metavar="N", help="(default 4)")
+    model.add_argument("--hidden", type=_positive, default=256, metavar="N", help="(default 256)")
+    model.add_argument("--heads", type=_positive, metavar="N", help="(default: as many as have 64 features each)")
+    model.add_argument("--intermediate", type=_positive, metavar="N", help="(default: 4 times --hidden)")
+    model.add_argument("--activation", default="gelu", metavar="NAME", help="(default gelu)")
+    model.add_argument("--dropout", type=float, default=0.1, metavar="P", help="(default 0.1)")
+    _run(pretrain, lr=5e-4, batch_size=32, steps=True)
+
+
+def _run(verb: Any, lr: float, batch_size: int, steps: bool) -> None:
+    """What all training has in common."""
+    run = verb.add_argument_group("run")
+    run.add_argument("--out", required=True, metavar="DIR", help="the folder of the run, and of the model in the end")
+    run.add_argument("--resume", action="store_true", help="go on with the run in DIR, bit for bit")
+    run.add_argument("--config", metavar="FILE.toml", help="options from a file; those typed here win")
+    length = run.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=_positive, metavar="N", help="updates in all")
+    length.add_argument(
+        "--epochs", type=float, metavar="N", help=f"or times through the data (default {1 if steps else 3})"
+    )
+    run.add_argument("--batch-size", type=_positive, default=batch_size, metavar="N", help=f"(default {batch_size})")
+    run.add_argument("--accumulate", type=_positive, default=1, metavar="N", help="batches an update (default 1)")
+    run.add_argument("--lr", type=float, default=lr, metavar="RATE", help=f"at its peak (default {lr:g})")
+    run.add_argument("--warmup", type=float, default=0.1, metavar="N", help="steps, or a share of them (default 0.1)")
+    run.add_argument(
+        "--schedule", choices=("linear", "google", "constant"), default="linear", help="of the rate (default linear)"
+    )
+    run.add_argument(
+        "--optimiser", choices=("adamw", "bert-adam", "lamb", "sgd"), default="adamw", help="(default adamw)"
+    )
+    run.add_argument("--weight-decay", type=float, default=0.01, metavar="L", help="(default 0.01)")
+    run.add_argument("--clip", type=float, default=1.0, metavar="C", help="longest gradient, 0: any (default 1)")
+    run.add_argument("--layer-decay", type=float, default=1.0, metavar="F", help="rate of a layer to that above it")
+    run.add_argument("--freeze", action="append", default=[], metavar="NAME", help="tensors to leave; * is any text")
+    run.add_argument("--seed", type=_natural, default=0, metavar="N", help="of weights, data and dropout (default 0)")
+    run.add_argument("--eval-every", type=_natural, default=0, metavar="N", help="steps; 0: at the end (default)")
+    run.add_argument("--save-every", type=_natural, default=0, metavar="N", help="steps; 0: at evaluations (default)")
+    run.add_argument("--log-every", type=_positive, default=10, metavar="N", help="steps (default 10)")
+    run.add_argument("--keep", type=_positive, default=2, metavar="N", help="checkpoints, beside the best (default 2)")
+    run.add_argument(
+        "--patience", type=_natural, default=0, metavar="N", help="evaluations without improvement; 0: any"
+    )
+    run.add_argument("--spike", type=float, default=0.0, metavar="K", help="skip gradients K times as long as usual")
+    run.add_argument(
+        "--on-bad", choices=("stop", "skip"), default="stop", help="what is not finite: stop (default), or skip it"
+    )
+    run.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files into DIR, too")

@@ -1,0 +1,90 @@
+"""Writes the text that the embedded model is pre-trained on: books and a dictionary, a paragraph a line.
+
+    python tools/make_corpus.py DATA OUT      # DATA/books/*.txt and DATA/wordnet/glosses.txt -> OUT/*.txt, seconds
+
+Books: paragraphs of the front that speak of the file and not in the book are left out, quotation marks become straight,
+and the underscores and dashes that stand for italics and long dashes become what they stand for.
+
+WordNet: each synset becomes sentences, so that a model reads them as it reads a book:
+
+    noun  lemon, lemon tree  a small evergreen tree that ...   A lemon is a small evergreen tree that ...
+    verb  breathe            draw air into the lungs; "..."    To breathe is to draw air into the lungs. ...
+    adj   vegetative         passive and monotonous; "..."     Vegetative means passive and monotonous. ...
+
+and its examples follow as sentences of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+FRONT = 80  # paragraphs in which a book's front may lie
+ABOUT_THE_FILE = re.compile(
+    r"etext|e-text|gutenberg|copyright|donation|small print|public domain|\*\*|scanned|transcribed|proofread|"
+    r"release date|ascii|ftp|indiana|email|internet",
+    re.IGNORECASE,
+)
+STRAIGHT = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "_": "", "—": " - ", "–": " - ", "…": "..."})
+VOWEL = re.compile(r"[aeiou]", re.IGNORECASE)
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """Of a book, without what is said about the file."""
+    lines = text.splitlines()
+    spoken = [i for i, line in enumerate(lines[:FRONT]) if ABOUT_THE_FILE.search(line)]
+    for line in lines[spoken[-1] + 1 if spoken else 0 :]:
+        plain = re.sub(r"\s+", " ", line.translate(STRAIGHT).replace("--", " - ")).strip()
+        if plain:
+            yield plain
+
+
+def synsets(text: str) -> Iterator[str]:
+    """Of the dictionary, each as a line of sentences."""
+    for line in text.splitlines():
+        kind, words, gloss = line.split("\t")
+        word = words.split(", ")[0].translate(STRAIGHT)
+        gloss = re.sub(r"^\([^)]*\) ", "", gloss.translate(STRAIGHT))
+        parts = [part.strip() for part in re.split(r';\s*(?=")|(?<=");\s*', gloss) if part.strip()]
+        meanings = [part for part in parts if not part.startswith('"')]
+        examples = [part.strip('" ') for part in parts if part.startswith('"')]
+        sentences = [definition(kind, word, meanings[0])] if meanings else []
+        sentences += [sentence(example) for example in examples if example]
+        yield " ".join(sentences)
+
+
+def definition(kind: str, word: str, meaning: str) -> str:
+    """A dictionary's entry as a sentence."""
+    if kind == "verb":
+        return sentence(f"to {word} is to {meaning}")
+    if kind != "noun":
+        return sentence(f"{word} means {meaning}")
+    if word[:1].isupper() or not re.match(r"(a|an|any|one|someone|the|something) ", meaning):
+        return sentence(f"{word} is {meaning}")
+    return sentence(f"{'an' if VOWEL.match(word) else 'a'} {word} is {meaning}")
+
+
+def sentence(words: str) -> str:
+    """With a capital letter and a full stop."""
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    books = sorted((args.data / "books").glob("*.txt"))
+    written = {book.name: list(paragraphs(book.read_text(encoding="utf-8"))) for book in books}
+    written["wordnet.txt"] = list(synsets((args.data / "wordnet" / "glosses.txt").read_text(encoding="utf-8")))
+    for name, lines in written.items():
+        (args.out / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    words = sum(len(line.split()) for lines in written.values() for line in lines)
+    print(f"{len(written)} files, {words:,} words")
+
+
+if __name__ == "__main__":
+    main()
