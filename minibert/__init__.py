@@ -31,6 +31,7 @@ _HOME = {
     "SentenceEncoder": "tasks.embed",
     "fill_mask": "tasks.fill_mask",
     "load_trace": "lab.tensors",
+    "pipeline": "tasks.pipeline",
     "MinibertError": "errors",
     "ConfigError": "errors",
     "InputError": "errors",
@@ -62,6 +63,7 @@ __all__ = [
     "gradcheck",
     "load_trace",
     "ops",
+    "pipeline",
 ]
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from .models.pretraining import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
     from .tasks.embed import SentenceEncoder
     from .tasks.fill_mask import fill_mask
+    from .tasks.pipeline import pipeline
     from .text.tokenizer import BertTokenizer
 
 

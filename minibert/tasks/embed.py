@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..locate import locate
 from ..models.encoder import BertEncoder
 from ..ops.xp import Array
 from ..text.tokenizer import BertTokenizer
+from .batches import batches_of
 from .sentence_folder import read_folder
 from .vocabulary import check_vocabulary
 
@@ -133,7 +134,7 @@ class SentenceEncoder:
         texts = self._prepared(texts)
         vectors = np.empty((len(texts), self.dimension), dtype=self.model.dtype)
         rows = self._tokenize(texts)
-        batches = list(_batches([len(row) for row in rows], batch_size * self.max_length))
+        batches = list(batches_of([len(row) for row in rows], batch_size * self.max_length))
         for batch in _with_progress(batches, len(texts), progress):
             ids = np.frombuffer(b"".join(rows[i] for i in batch), np.intc)
             lengths = [len(rows[i]) for i in batch]
@@ -188,20 +189,6 @@ class SentenceEncoder:
 def _unit(x: Array) -> Array:
     """Every row divided by its length; a row of zeros stays one."""
     return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
-
-
-def _batches(lengths: list[int], room: int) -> Iterator[list[int]]:
-    """Places in `lengths`, the longest first, in batches of up to `room` tokens, which one text may exceed."""
-    batch: list[int] = []
-    left = room
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch and lengths[i] > left:
-            yield batch
-            batch, left = [], room
-        batch.append(i)
-        left -= lengths[i]
-    if batch:
-        yield batch
 
 
 def _with_progress(batches: list[list[int]], total: int, progress: bool | None) -> Any:

@@ -23,7 +23,7 @@ from .padding import padded_lists, padded_size
 from .pipeline import Pipeline, Tokens
 from .profiles import profile_named
 from .vocabulary import Vocabulary
-from .wordpiece import WordPiece
+from .wordpiece import WordPiece, split_words
 
 __all__ = ["BertTokenizer"]
 
@@ -285,6 +285,11 @@ class BertTokenizer(Vocabulary):
         if return_tensors:
             data = as_arrays(data if batched else {name: [value] for name, value in data.items()})
         return BatchEncoding(data)
+
+    def words(self, text: str) -> list[str]:
+        """The words of a text, cleaned and folded, before they become pieces: Google's BasicTokenizer."""
+        folded = self._normalizer(text).text
+        return [folded[start:end] for start, end in split_words(folded, self.profile.unicode.is_punctuation)]
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """Special tokens around one text (2) or a pair (3)."""

@@ -112,6 +112,10 @@ class Vocabulary:
         skip = set(self.all_special_ids) if skip_special_tokens else ()
         return self._to_tokens([number for number in ids if number not in skip])
 
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Tokens as a text, as `decode` joins them."""
+        return join_pieces(tokens, self._prefix)
+
     def convert_tokens_to_ids(self, tokens: Any) -> Any:
         """The id of a token, or of each of many; the id of unk_token where there is none."""
         if isinstance(tokens, str):

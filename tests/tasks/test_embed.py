@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import minibert as mb
 from minibert.cli.embed import _numbers
 from minibert.tasks import embed
+from minibert.tasks.batches import batches_of
 from minibert.tasks.embed import POOLINGS, SentenceEncoder, TruncationWarning
 from tests.specimens import tiny_folder
 from tests.tolerances import SAME, SENTENCE, SENTENCE_BATCHES
@@ -38,7 +39,7 @@ def test_vectors_come_in_the_order_of_the_texts_whatever_the_batches(encoder):
 
 @given(st.lists(st.integers(2, 40), max_size=30), st.integers(1, 100))
 def test_a_batch_has_as_many_texts_as_there_is_room_for(lengths, room):
-    batches = list(embed._batches(lengths, room))
+    batches = list(batches_of(lengths, room))
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     ordered = [lengths[i] for batch in batches for i in batch]
     assert ordered == sorted(lengths, reverse=True)

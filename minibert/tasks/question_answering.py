@@ -1,0 +1,184 @@
+"""Answers that are passages of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..formats.files import quote
+from ..models.finetuning import BertForQuestionAnswering
+from ..models.output import ModelOutput
+from ..ops.xp import Array
+from ..text.encoding import Encoding
+from . import spans
+from .batches import Row, run_rows
+from .task import Options, Task, check_choice, check_whole
+from .windows import Span, spans_of
+
+MAX_SEQ_LEN = 384
+DECODINGS = {"hf": 15, "google": 30}
+"""Decoding -> max_answer_len."""
+
+
+@dataclass(frozen=True)
+class AnswerOptions(Options):
+    """top_k                    answers a question: one is a dictionary, more a list
+    doc_stride               None: 128, or half of max_seq_len where that is less. "hf": tokens by which windows
+                             overlap; "google": by which each begins after the one before
+    max_seq_len              tokens of a window with its question; None: 384, or the model's length where that is less
+    max_answer_len           tokens of an answer; None: 15 ("hf"), 30 ("google")
+    max_question_len         tokens of the question; what is more is cut
+    handle_impossible_answer   the answer may be that there is none: ""
+    align_to_words           "hf": answers are whole words
+    decoding                 "hf" or "google": see `minibert.tasks.spans`
+    n_best                   "google": starts and ends of a window that are paired, and answers that are kept
+    null_score_diff_threshold   "google": by how much no answer must exceed the best one
+    """
+
+    top_k: int = 1
+    doc_stride: int | None = None
+    max_seq_len: int | None = None
+    max_answer_len: int | None = None
+    max_question_len: int = 64
+    handle_impossible_answer: bool = False
+    align_to_words: bool = True
+    decoding: str = "hf"
+    n_best: int = 20
+    null_score_diff_threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("top_k", "max_question_len", "n_best"):
+            check_whole(name, getattr(self, name))
+        for name, least in (("doc_stride", 0), ("max_seq_len", 4), ("max_answer_len", 1)):
+            check_whole(name, getattr(self, name), least, optional=True)
+        check_choice("decoding", self.decoding, DECODINGS)
+
+
+class QuestionAnswering(Task):
+    """question=, context= -> {"score", "start", "end", "answer"}: the passage of the context that answers best.
+
+    An input is {"question": ..., "context": ...}, or both by name; lists of either, and one context may serve many
+    questions. The answer is context[start:end]. With top_k > 1 a list of dictionaries, best first, always; Hugging
+    Face's pipeline unwraps a list of one. A context of any length is read in windows, all of them at once with those of
+    other questions. Spans that end before they begin, which the original lists when top_k asks for more than there are
+    answers, are none.
+    """
+
+    model: BertForQuestionAnswering
+    needs = BertForQuestionAnswering
+    options_class = AnswerOptions
+
+    def __call__(self, inputs: Any = None, *, question: Any = None, context: Any = None, **options: Any) -> Any:
+        """Inputs, or question and context by name, or lists of them."""
+        if question is not None or context is not None:
+            if inputs is not None:
+                raise InputError("expected inputs, or question and context, got both")
+            inputs = _examples(question, context)
+        return super().__call__(inputs, **options)
+
+    def _is_one(self, inputs: Any, settings: AnswerOptions) -> bool:
+        return isinstance(inputs, Mapping)
+
+    def _checked(self, item: Any, where: str, settings: AnswerOptions) -> tuple[str, str]:
+        if not isinstance(item, Mapping) or set(item) != {"question", "context"}:
+            got = f"keys {', '.join(map(str, item))}" if isinstance(item, Mapping) else f"{type(item).__name__}"
+            raise InputError(f'{where}: expected {{"question": text, "context": text}}, got {got}')
+        question, context = (super(QuestionAnswering, self)._checked(item[k], k, settings) for k in sorted(item)[::-1])
+        for name, text in (("question", question), ("context", context)):
+            if not text.strip():
+                raise InputError(f"{where}: {name}: expected some words, got {quote(text)}")
+        return question, context
+
+    def _results(self, items: Sequence[tuple[str, str]], settings: AnswerOptions) -> list[Any]:
+        longest = self._longest(settings)
+        plans, rows = [], []
+        for question, context in items:
+            before, tokens = self._before(question, settings), self._tokens(context)
+            windows = self._windows(tokens.size, longest - len(before) - 1, longest, settings)
+            plans.append((context, tokens, before, windows))
+            for start, stop in windows:
+                ids = [*before, *tokens.ids[start:stop], self.tokenizer.sep_token_id]
+                rows.append(Row(ids, bytes(len(before)) + b"\1" * (len(ids) - len(before))))
+        logits = iter(run_rows(self.model, rows, self._room(settings), _logits))
+        return [
+            self._answers(
+                spans.Document(context, tokens, len(before), windows, [next(logits) for _ in windows]), settings
+            )
+            for context, tokens, before, windows in plans
+        ]
+
+    def _answers(self, document: spans.Document, settings: AnswerOptions) -> Any:
+        longest = settings.max_answer_len or DECODINGS[settings.decoding]
+        impossible = settings.handle_impossible_answer
+        if settings.decoding == "hf":
+            found = spans.hf(document, settings.top_k, longest, impossible, settings.align_to_words)
+        else:
+            threshold = settings.null_score_diff_threshold
+            found = spans.google(document, self.tokenizer, settings.n_best, longest, impossible, threshold)
+        answers = [
+            {"score": answer.score, "start": answer.start, "end": answer.end, "answer": answer.text}
+            for answer in found[: settings.top_k]
+        ]
+        return answers[0] if settings.top_k == 1 else answers
+
+    # ---- tokens and windows -----------------------------------------------------------------------------------------
+
+    def _tokens(self, text: str) -> Encoding:
+        return self.tokenizer(text, add_special_tokens=False).encodings[0]
+
+    def _before(self, question: str, settings: AnswerOptions) -> list[int]:
+        """[CLS] question [SEP]"""
+        ids = self._tokens(question).ids[: settings.max_question_len]
+        return [self.tokenizer.cls_token_id, *ids, self.tokenizer.sep_token_id]
+
+    def _longest(self, settings: AnswerOptions) -> int:
+        positions = self.model.config.max_position_embeddings
+        if settings.max_seq_len is None:
+            return min(MAX_SEQ_LEN, self.longest)
+        if settings.max_seq_len > positions:
+            raise InputError(
+                f"max_seq_len: expected at most {positions}, the model's positions, got {settings.max_seq_len}"
+            )
+        return settings.max_seq_len
+
+    def _windows(self, size: int, room: int, longest: int, settings: AnswerOptions) -> list[Span]:
+        """The windows of a context of so many tokens, `room` of which fit beside the question."""
+        if room < 1:
+            raise InputError(
+                f"question: its tokens leave no room for the context in a window of {longest}",
+                "a larger max_seq_len, or a smaller max_question_len",
+            )
+        stride = settings.doc_stride
+        if settings.decoding == "google":
+            step = 128 if stride is None else stride
+            if step < 1:
+                raise InputError(f"doc_stride: expected at least 1, got {step}")
+            return spans_of(size, room, min(step, room))
+        if stride is None:
+            stride = min(longest // 2, 128)
+            stride = stride if stride < room else room // 2
+        if stride >= room:
+            raise InputError(f"doc_stride: expected less than {room}, the tokens of a window, got {stride}")
+        return spans_of(size, room, room - stride)
+
+
+def _logits(out: ModelOutput, i: int, length: int) -> Array:
+    return np.stack([out.start_logits[i, :length], out.end_logits[i, :length]], axis=1)
+
+
+def _examples(question: Any, context: Any) -> Any:
+    """Question and context, or lists of them -> an input, or a list of inputs."""
+    if question is None or context is None:
+        raise InputError(f"expected question and context, got only the {'context' if question is None else 'question'}")
+    if isinstance(question, str) and isinstance(context, str):
+        return {"question": question, "context": context}
+    number = len(context) if isinstance(question, str) else len(question)
+    questions, contexts = ([x] * number if isinstance(x, str) else list(x) for x in (question, context))
+    if len(questions) != len(contexts):
+        raise InputError(f"expected as many contexts as questions, got {len(questions)} and {len(contexts)}")
+    return [{"question": q, "context": c} for q, c in zip(questions, contexts, strict=True)]
