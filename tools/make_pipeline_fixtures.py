@@ -114,7 +114,7 @@ def token_classification(tok: Any) -> list[dict[str, Any]]:
         cases += [
             (TEXTS, {"aggregation_strategy": strategy}),
             ("Wolfgang Berlin Wolfgang unaffable running", {"aggregation_strategy": strategy, "ignore_labels": []}),
-            (["Wolfgang", "works", "in", "Berlin"], {"aggregation_strategy": strategy, "is_split_into_words": True}),
+            ([["Wolfgang", "works", "in", "Berlin"]], {"aggregation_strategy": strategy, "is_split_into_words": True}),
         ]
     for strategy in STRATEGIES[1:]:
         cases += [(LONG, {"aggregation_strategy": strategy, "stride": stride}) for stride in (0, 7)]

@@ -60,13 +60,13 @@ def hf(document: Document, top_k: int, longest: int, impossible: bool, align: bo
     """Answers as Hugging Face's pipeline finds them, at most top_k."""
     answers: dict[str, Answer] = {}
     null = 1.0
-    for number, (offset, _) in enumerate(document.spans):
+    for number, span in enumerate(document.spans):
         logits = np.concatenate([document.logits[number][:1], document.inside(number)])
         probs = softmax(logits.T)[0].T.astype(np.float64)
         null = min(null, float(probs[0].prod()))
         wanted = 2 * top_k + 10 if align else top_k  # several may be one answer when they are made whole words
         for score, start, end in _best_pairs(probs[1:, 0], probs[1:, 1], wanted, longest):
-            first, last = _characters(document.tokens, offset + start, offset + end, align)
+            first, last = _characters(document.tokens, span, span[0] + start, span[0] + end, align)
             answer = Answer(score, first, last, document.text[first:last])
             known = answers.get(answer.text.lower(), answer._replace(score=0.0))
             answers[answer.text.lower()] = known._replace(score=known.score + score)
@@ -84,13 +84,13 @@ def _best_pairs(start: Array, end: Array, number: int, longest: int) -> list[tup
     return [(float(scores[k]), int(first[k]), int(last[k])) for k in order]
 
 
-def _characters(tokens: Encoding, first: int, last: int, align: bool) -> Span:
-    """Where tokens first to last stand in the text; with `align` to the borders of their words."""
+def _characters(tokens: Encoding, window: Span, first: int, last: int, align: bool) -> Span:
+    """Where tokens first to last stand in the text; with `align` to the borders of their words, or of the window."""
     if align:
         words = tokens.words
-        while first and words[first - 1] == words[first]:
+        while first > window[0] and words[first - 1] == words[first]:
             first -= 1
-        while last + 1 < len(words) and words[last + 1] == words[last]:
+        while last + 1 < window[1] and words[last + 1] == words[last]:
             last += 1
     return tokens.starts[first], tokens.ends[last]
 
