@@ -29,6 +29,9 @@ examples:
   minibert similarity --model MODEL "It rains." "The weather is wet." "I like cake."
   minibert embed --model MODEL --file sentences.txt --format npy --output vectors.npy
   minibert fill-mask --model MODEL "The capital of France is [MASK]."
+  minibert classify --model MODEL "A good film."
+  minibert tag --model MODEL "Wolfgang lives in Berlin."
+  minibert answer --model MODEL --question "Where does he live?" --context-file letter.txt
   minibert tokenize --model MODEL "unaffable"
   minibert inspect PATH
   minibert convert bert_model.ckpt NEW_FOLDER
@@ -114,6 +117,8 @@ def _run(args: argparse.Namespace, debug: bool) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all verbs."""
+    from . import parsers
+
     parser = _Parser(
         prog="minibert",
         description="BERT in NumPy: sentence vectors, masked words, tokens, and proof of every gradient.",
@@ -124,19 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(verb=None, debug=False)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
 
-    embed = _verb(verbs, "embed", "turn texts into vectors", texts=True)
-    embed.add_argument("--format", choices=("jsonl", "npy"), default="jsonl", help="JSON lines (default), or one array")
-    embed.add_argument("--output", metavar="FILE", help="write here instead of to stdout")
-    _encoding(embed)
-
-    similarity = _verb(verbs, "similarity", "compare texts: a matrix of cosines", texts=True)
-    similarity.add_argument("--json", action="store_true", help="print JSON")
-    _encoding(similarity)
-
-    fill = _verb(verbs, "fill-mask", "guess the words behind [MASK]", texts=True)
-    fill.add_argument("--top-k", type=_positive, default=5, metavar="K", help="guesses a mask (default 5)")
-    fill.add_argument("--targets", metavar="WORD,...", help="choose among these words only, as in cat,dog")
-    fill.add_argument("--json", action="store_true", help="print JSON lines")
+    parsers.add_task_verbs(verbs)
 
     tokenize = _verb(verbs, "tokenize", "show tokens, ids and offsets", texts=True)
     tokenize.add_argument("--pair", metavar="TEXT", help="a second text for every text")

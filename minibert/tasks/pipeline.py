@@ -80,9 +80,7 @@ def pipeline(
 
 def _similarity(cls: type[Task] | None, model: Any, tokenizer: Any, options: Any, **loading: Any) -> SentenceSimilarity:
     if cls not in (None, SentenceSimilarity):
-        raise InputError(
-            "model: a SentenceEncoder is for sentence-similarity only", "give encoder.model"
-        )
+        raise InputError("model: a SentenceEncoder is for sentence-similarity only", "give encoder.model")
     if tokenizer is not None:
         raise InputError("tokenizer: a SentenceEncoder has its own, got another", "SentenceEncoder(model, tokenizer)")
     encoder = model if isinstance(model, SentenceEncoder) else SentenceEncoder.from_pretrained(model, **loading)

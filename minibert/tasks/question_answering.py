@@ -88,11 +88,10 @@ class QuestionAnswering(Task):
         if not isinstance(item, Mapping) or set(item) != {"question", "context"}:
             got = f"keys {', '.join(map(str, item))}" if isinstance(item, Mapping) else f"{type(item).__name__}"
             raise InputError(f'{where}: expected {{"question": text, "context": text}}, got {got}')
-        question, context = (super(QuestionAnswering, self)._checked(item[k], k, settings) for k in sorted(item)[::-1])
-        for name, text in (("question", question), ("context", context)):
-            if not text.strip():
-                raise InputError(f"{where}: {name}: expected some words, got {quote(text)}")
-        return question, context
+        for name in ("question", "context"):
+            if not super()._checked(item[name], f"{where}.{name}", settings).strip():
+                raise InputError(f"{where}.{name}: expected some words, got {quote(item[name])}")
+        return item["question"], item["context"]
 
     def _results(self, items: Sequence[tuple[str, str]], settings: AnswerOptions) -> list[Any]:
         longest = self._longest(settings)

@@ -57,7 +57,11 @@ NOTHING = Answer(0.0, 0, 0, "")
 
 
 def hf(document: Document, top_k: int, longest: int, impossible: bool, align: bool) -> list[Answer]:
-    """Answers as Hugging Face's pipeline finds them, at most top_k."""
+    """Answers as Hugging Face's pipeline finds them, at most top_k; where the text has no word, the empty one.
+
+    Spans that become one answer add their scores, also those of several windows, so that one may exceed 1; and as more
+    spans are looked at for more answers, scores depend on top_k. Both as in the original.
+    """
     answers: dict[str, Answer] = {}
     null = 1.0
     for number, span in enumerate(document.spans):
@@ -71,11 +75,13 @@ def hf(document: Document, top_k: int, longest: int, impossible: bool, align: bo
             known = answers.get(answer.text.lower(), answer._replace(score=0.0))
             answers[answer.text.lower()] = known._replace(score=known.score + score)
     found = [*answers.values(), *([Answer(null, 0, 0, "")] if impossible else [])]
-    return sorted(found, key=lambda answer: -answer.score)[:top_k]
+    return sorted(found, key=lambda answer: -answer.score)[:top_k] or [NOTHING]
 
 
 def _best_pairs(start: Array, end: Array, number: int, longest: int) -> list[tuple[float, int, int]]:
     """(score, i, j) of the best start[i]·end[j] with i ≤ j < i + longest."""
+    if not len(start):
+        return []
     lags = range(min(longest, len(start)))
     first = np.concatenate([np.arange(len(start) - lag) for lag in lags])
     last = np.concatenate([np.arange(lag, len(start)) for lag in lags])

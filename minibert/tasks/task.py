@@ -58,7 +58,7 @@ class Task:
         self.tokenizer = tokenizer
         self.options = self._with(self.options_class(), options)
 
-    def __call__(self, inputs: Any, **options: Any) -> Any:
+    def __call__(self, inputs: Any = None, **options: Any) -> Any:
         """See the class for what an input is, and for the results."""
         settings = self._with(self.options, options)
         if self._is_one(inputs, settings):

@@ -53,7 +53,7 @@ class TextClassification(Task):
     needs = BertForSequenceClassification
     options_class = ClassificationOptions
 
-    def __call__(self, inputs: Any, **options: Any) -> Any:
+    def __call__(self, inputs: Any = None, **options: Any) -> Any:
         """One text or pair, a list of them, or an iterator."""
         found = super().__call__(inputs, **options)
         return [found] if isinstance(inputs, str) and "top_k" not in options else found

@@ -93,3 +93,39 @@ def test_a_model_without_the_head_is_refused(parts):
     encoder = mb.BertModel(mb.BertConfig(vocab_size=len(WORDS), hidden_size=4, num_attention_heads=1))
     with pytest.raises(mb.InputError, match="expected a BertForMaskedLM, got BertModel"):
         mb.fill_mask(encoder, parts[1], "a [MASK]")
+
+
+def test_joint_words_are_the_best_of_all_there_are(parts):
+    """A beam as wide as the vocabulary misses nothing: every pair, one after the other."""
+    model, tokenizer = parts
+    text, size = "the [MASK] sat on [MASK]", len(WORDS)
+
+    def log_probs(text, place):
+        logits = model(**tokenizer(text, return_tensors="np")).logits[0, place].astype(np.float64)
+        return logits - np.log(np.exp(logits).sum())
+
+    ids = tokenizer(text).input_ids
+    first = log_probs(text, ids.index(tokenizer.mask_token_id))
+    total = np.empty((size, size))
+    for a in range(size):
+        filled = [a if i == 2 else number for i, number in enumerate(ids)]
+        logits = model(input_ids=[filled]).logits[0, 5].astype(np.float64)
+        total[a] = first[a] + logits - np.log(np.exp(logits).sum())
+    order = np.argsort(-total, axis=None, kind="stable")[:4]
+    found = mb.pipeline("fill-mask", model=model, tokenizer=tokenizer)(text, joint=True, beams=size, top_k=4)
+    assert [tuple(each["token"]) for each in found] == [tuple(map(int, divmod(i, size))) for i in order]
+    np.testing.assert_allclose([each["score"] for each in found], np.exp(total.ravel()[order]), rtol=1e-5)  # float32
+    assert found[0]["token_str"] == [WORDS[i] for i in found[0]["token"]]
+    assert found[0]["sequence"] == tokenizer.decode(_filled(ids, found[0]["token"], tokenizer)[1:-1])
+
+
+def _filled(ids, words, tokenizer):
+    words = iter(words)
+    return [next(words) if number == tokenizer.mask_token_id else number for number in ids]
+
+
+def test_joint_words_of_one_mask_are_those_of_the_mask(parts):
+    pipe = mb.pipeline("fill-mask", model=parts[0], tokenizer=parts[1], targets=["cat", "dog"])
+    alone, joint = pipe("the [MASK] sat"), pipe("the [MASK] sat", joint=True)
+    assert [each["token"] for each in joint] == [[each["token"]] for each in alone]
+    np.testing.assert_allclose([each["score"] for each in joint], [each["score"] for each in alone], rtol=1e-5)
