@@ -31,8 +31,10 @@ def run(args: Any) -> None:
         elif sys.stdout.isatty():
             _show(chunk, tag(chunk, **options), tag.model.config.id2label or {})
         else:
-            for words in tag.words(chunk, **options):
-                print("".join(f"{printable(word['word'])}\t{word['entity']}\n" for word in words))
+            pieces = args.aggregation in ("none", "simple")
+            for text, words in zip(chunk, tag.words(chunk, **options), strict=True):
+                shown = [word["word"] if pieces else text[word["start"] : word["end"]] for word in words]
+                print("".join(f"{printable(s)}\t{word['entity']}\n" for s, word in zip(shown, words, strict=True)))
         print(end="", flush=True)
 
 

@@ -66,6 +66,8 @@ class FillMask(Task):
     options_class = FillMaskOptions
 
     def _results(self, items: Sequence[str], settings: FillMaskOptions) -> list[Any]:
+        if self.tokenizer.mask_token_id is None:
+            raise InputError("tokenizer: its vocabulary has no mask token", "name one with mask_token=… when loading")
         allowed = None if settings.targets is None else _target_ids(self.tokenizer, settings.targets)
         rows = self._rows(items, truncation=False, hint="take a passage around the masks")
         places = [np.flatnonzero(np.asarray(row.ids) == self.tokenizer.mask_token_id).tolist() for row in rows]

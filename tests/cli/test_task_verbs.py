@@ -52,7 +52,7 @@ def test_classify_cuts_only_when_told(folders, capsys):
 def test_tag_prints_a_line_a_word_where_nobody_looks(folders, capsys):
     out = run(capsys, "tag", "--model", folders / "TokenClassification", TEXT, "the cat")
     first, second, rest = out.split("\n\n")
-    assert [line.split("\t")[0] for line in first.splitlines()] == ["wolfgang", "lives", "in", "berlin", "."]
+    assert [line.split("\t")[0] for line in first.splitlines()] == ["Wolfgang", "lives", "in", "Berlin", "."]
     assert [line.split("\t")[0] for line in second.splitlines()] == ["the", "cat"]
     assert {line.split("\t")[1] for line in first.splitlines()} <= set(TAGS)
     assert rest == ""

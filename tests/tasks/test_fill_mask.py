@@ -124,6 +124,12 @@ def _filled(ids, words, tokenizer):
     return [next(words) if number == tokenizer.mask_token_id else number for number in ids]
 
 
+def test_a_vocabulary_without_a_mask_is_told(parts):
+    tokenizer = mb.BertTokenizer([word for word in WORDS if word != "[MASK]"])
+    with pytest.raises(mb.InputError, match="has no mask token"):
+        mb.fill_mask(parts[0], tokenizer, "a [MASK]")
+
+
 def test_joint_words_of_one_mask_are_those_of_the_mask(parts):
     pipe = mb.pipeline("fill-mask", model=parts[0], tokenizer=parts[1], targets=["cat", "dog"])
     alone, joint = pipe("the [MASK] sat"), pipe("the [MASK] sat", joint=True)

@@ -383,6 +383,20 @@ def test_tokenize_and_encode():
         small().tokenize(["a"])
 
 
+def test_words_are_those_that_pieces_are_made_of():
+    text = "Déjà vu,  unheardof\u00a0(中文)\tA-b\x00"
+    assert small().words(text) == ["deja", "vu", ",", "unheardof", "(", "中", "文", ")", "a", "-", "b"]
+    encoding = small()(text, add_special_tokens=False).encodings[0]
+    assert len(small().words(text)) == len(set(encoding.words))
+    assert small().words("") == []
+
+
+def test_tokens_become_a_text_as_in_decoding():
+    tokens = ["run", "##ning", ",", "the", "[UNK]"]
+    assert small().convert_tokens_to_string(tokens) == "running, the [UNK]"
+    assert small().convert_tokens_to_string([]) == ""
+
+
 def test_pickling_and_threads():
     copy = pickle.loads(pickle.dumps(small()))
     texts = [f"The cat number {i} né 中" for i in range(300)]
