@@ -93,6 +93,12 @@ def test_an_iterator_is_read_as_far_as_is_asked():
     assert len(taken) == 8
 
 
+def test_the_place_of_what_an_iterator_gives_wrong_is_counted_from_its_start():
+    pipe = task("feature-extraction", "BertModel", 5, batch_size=1)
+    with pytest.raises(mb.InputError, match=r"texts\[9\]: expected a string, got int"):
+        list(pipe(iter(["the cat"] * 9 + [9])))
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_the_models_head_says_the_task(name, folders):
     pipe = mb.pipeline(model=folders[HEADS[name]])
