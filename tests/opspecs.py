@@ -132,6 +132,14 @@ def draw_span(draw):
     return matrix(draw, lengths.sum()), labels, cu_of(lengths)
 
 
+def draw_crf(draw):
+    """Few tags and tokens: the plain statement lists every path."""
+    tags = draw(st.sampled_from([1, 2, 3, 4]))
+    lengths = draw(st.lists(st.sampled_from([0, 1, 2, 4]), min_size=1, max_size=4))
+    scores = matrix(draw, sum(lengths), tags), matrix(draw, tags, tags), matrix(draw, tags), matrix(draw, tags)
+    return *scores, rng_of(draw).integers(0, tags, sum(lengths)), cu_of(lengths)
+
+
 def draw_binary(draw):
     logits = matrix(draw, draw(sizes), draw(sizes))
     return logits, rng_of(draw).integers(0, 2, logits.shape)
@@ -241,6 +249,24 @@ def naive_span(logits, labels, cu):
     return np.array(math.fsum(naive_cross_entropy(x, [c]) for x, c in rows) / max(len(rows), 1))
 
 
+def paths_of(emissions, transitions, start, end):
+    """Every path through one sequence, with its score."""
+    for path in itertools.product(range(len(start)), repeat=len(emissions)):
+        terms = [start[path[0]], end[path[-1]], *(row[tag] for row, tag in zip(emissions, path, strict=True))]
+        yield path, math.fsum(terms + [transitions[pair] for pair in itertools.pairwise(path)])
+
+
+def naive_crf(emissions, transitions, start, end, labels, cu):
+    losses = []
+    for a, b in itertools.pairwise(cu):
+        if b > a:
+            scores = dict(paths_of(emissions[a:b], transitions, start, end))
+            largest = max(scores.values())
+            total = math.fsum(math.exp(score - largest) for score in scores.values())
+            losses.append(math.log(total) + largest - scores[tuple(labels[a:b].tolist())])
+    return np.array(math.fsum(losses) / max(len(losses), 1))
+
+
 def naive_binary(logits, targets):
     losses = [math.log1p(math.exp(-v if z else v)) for v, z in zip(logits.flat, targets.flat, strict=True)]
     return np.array(math.fsum(losses) / len(losses))
@@ -283,6 +309,7 @@ OPERATORS = (
     OpSpec("dropout", draw_dropout, naive_dropout),
     OpSpec("cross_entropy", draw_cross_entropy, naive_cross_entropy),
     OpSpec("span_cross_entropy", draw_span, naive_span),
+    OpSpec("crf", draw_crf, naive_crf),
     OpSpec("binary_cross_entropy", draw_binary, naive_binary),
     OpSpec("mean_squared_error", draw_binary, lambda x, z: np.mean((x - z) ** 2)),
 )  # fmt: skip

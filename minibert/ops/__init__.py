@@ -33,6 +33,7 @@ Reading order:
     dropout       a mask that is a function
     layer_norm    three terms, two of them projections
     losses        p - onehot, and the mean it is divided by
+    crf           whole sequences of tags: forward-backward is backpropagation
     optimiser     AdamW, two steps worked out
 """
 
@@ -44,6 +45,7 @@ from .attention import (
     cross_attention,
     cross_attention_backward,
 )
+from .crf import crf, crf_backward, crf_decode, crf_log_partition, crf_marginals
 from .dropout import dropout, dropout_backward, dropout_key
 from .embedding import (
     embedding,
@@ -83,6 +85,11 @@ __all__ = [
     "attention_probs",
     "binary_cross_entropy",
     "binary_cross_entropy_backward",
+    "crf",
+    "crf_backward",
+    "crf_decode",
+    "crf_log_partition",
+    "crf_marginals",
     "cross_attention",
     "cross_attention_backward",
     "cross_entropy",
