@@ -125,6 +125,13 @@ def draw_cross_entropy(draw):
     return logits, np.where(rng.random(len(logits)) < 0.3, ops.IGNORE_INDEX, labels)
 
 
+def draw_weighted(draw):
+    logits, labels = draw_cross_entropy(draw)
+    weights = draw(st.none() | st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), **dict.fromkeys(
+        ("min_size", "max_size"), logits.shape[1])))  # fmt: skip
+    return logits, labels, weights, draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+
+
 def draw_span(draw):
     lengths = np.array(draw(st.lists(st.sampled_from([1, 2, 9]), min_size=1, max_size=4)))
     rng = rng_of(draw)
@@ -244,6 +251,19 @@ def naive_cross_entropy(logits, labels):
     return np.array(math.fsum(losses) / max(len(losses), 1))
 
 
+def naive_weighted(logits, labels, class_weights, label_smoothing):
+    weights = class_weights or [1.0] * logits.shape[1]
+    terms, total = [], 0.0
+    for row, label in zip(logits, labels, strict=True):
+        if label != ops.IGNORE_INDEX:
+            total += weights[label]
+            lse = math.log(math.fsum(math.exp(v - max(row)) for v in row)) + max(row)
+            for j, (v, weight) in enumerate(zip(row, weights, strict=True)):
+                share = (1 - label_smoothing) * (j == label) + label_smoothing / len(row)
+                terms.append(weight * share * (lse - v))
+    return np.array(math.fsum(terms) / total if total else 0.0)
+
+
 def naive_span(logits, labels, cu):
     rows = [(logits[None, s:e], c) for s, e, c in zip(cu, cu[1:], labels, strict=False) if c != ops.IGNORE_INDEX]
     return np.array(math.fsum(naive_cross_entropy(x, [c]) for x, c in rows) / max(len(rows), 1))
@@ -308,6 +328,7 @@ OPERATORS = (
     OpSpec("cross_attention", draw_cross_attention, naive_cross_attention),
     OpSpec("dropout", draw_dropout, naive_dropout),
     OpSpec("cross_entropy", draw_cross_entropy, naive_cross_entropy),
+    OpSpec("weighted_cross_entropy", draw_weighted, naive_weighted),
     OpSpec("span_cross_entropy", draw_span, naive_span),
     OpSpec("crf", draw_crf, naive_crf),
     OpSpec("binary_cross_entropy", draw_binary, naive_binary),

@@ -34,6 +34,7 @@ Reading order:
     layer_norm    three terms, two of them projections
     losses        p - onehot, and the mean it is divided by
     crf           whole sequences of tags: forward-backward is backpropagation
+    weighted      cross-entropy with class weights and label smoothing
     optimiser     AdamW, two steps worked out
 """
 
@@ -74,6 +75,7 @@ from .losses import (
 )
 from .optimiser import adamw, global_norm, lamb, sgd
 from .softmax import softmax, softmax_backward
+from .weighted import weighted_cross_entropy, weighted_cross_entropy_backward
 
 __all__ = [
     "IGNORE_INDEX",
@@ -130,4 +132,6 @@ __all__ = [
     "span_cross_entropy_backward",
     "tanh",
     "tanh_backward",
+    "weighted_cross_entropy",
+    "weighted_cross_entropy_backward",
 ]

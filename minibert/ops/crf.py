@@ -56,7 +56,8 @@ log 2. The four paths have exp(score) 1, 1·2·3, 2·1, 2·3 = 1, 6, 2, 6, so Z 
     >>> from minibert.ops import crf, crf_backward, crf_decode
     >>> from minibert.ops import crf_log_partition, crf_marginals
     >>> e, A = np.log([[[1.0, 2.0], [1.0, 3.0]], [[1.0, 2.0], [1.0, 1.0]]])
-    >>> s, f, y, cu = np.zeros(2), np.zeros(2), np.array([0, 1]), np.array([0, 2])
+    >>> s, f = np.zeros((2, 2))
+    >>> y, cu = np.array([0, 1]), np.array([0, 2])
     >>> print(np.exp(crf_log_partition(e, A, s, f, cu)).round(4))
     [15.]
     >>> loss, cache = crf(e, A, s, f, y, cu)
