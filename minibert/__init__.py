@@ -26,6 +26,7 @@ _HOME = {
     "BertForSequenceClassification": "models.finetuning",
     "BertForMultipleChoice": "models.finetuning",
     "BertForTokenClassification": "models.finetuning",
+    "BertCrfForTokenClassification": "models.crf",
     "BertForQuestionAnswering": "models.finetuning",
     "BertTokenizer": "text.tokenizer",
     "SentenceEncoder": "tasks.embed",
@@ -43,6 +44,7 @@ _MODULES = ("gradcheck", "ops")
 
 __all__ = [
     "BertConfig",
+    "BertCrfForTokenClassification",
     "BertForMaskedLM",
     "BertForMultipleChoice",
     "BertForNextSentencePrediction",
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from .errors import ConfigError, InputError, InputTooLong, LoadError, MinibertError, NotFound
     from .lab.tensors import load_trace
     from .models.config import BertConfig
+    from .models.crf import BertCrfForTokenClassification
     from .models.encoder import BertModel
     from .models.finetuning import (
         BertForMultipleChoice,

@@ -31,6 +31,8 @@ def architecture(names: Iterable[str]) -> str | None:
         return None
     if "qa_outputs.weight" in names:
         return "BertForQuestionAnswering"
+    if {"classifier.weight", "crf.transitions"} <= names:
+        return "BertCrfForTokenClassification"
     if "classifier.weight" in names:
         return "BertForSequenceClassification"
     masked, next_sentence = "cls.predictions.transform.dense.weight" in names, "cls.seq_relationship.weight" in names

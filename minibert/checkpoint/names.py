@@ -50,7 +50,7 @@ _BODY = (
 )
 _HEAD = (
     rf"cls\.predictions\.(?:transform\.(?:dense|LayerNorm)\.{_PAIR}|decoder\.{_PAIR}|bias)"
-    rf"|cls\.seq_relationship\.{_PAIR}|classifier\.{_PAIR}|qa_outputs\.{_PAIR}"
+    rf"|cls\.seq_relationship\.{_PAIR}|classifier\.{_PAIR}|qa_outputs\.{_PAIR}|crf\.(?:start_|end_)?transitions"
 )
 # What people's code puts around a BERT. An allow-list: "roberta." in front means another model.
 _WRAPPERS = (
@@ -119,6 +119,8 @@ def tensorflow_name(name: str) -> tuple[str, str] | None:
         return "cls/predictions/output_bias", "same"
     if name.startswith("cls.predictions.decoder."):
         return None
+    if module == "crf":
+        return f"crf/{last}", "same"
     path = re.sub(r"\.layer\.(\d+)\.", r".layer_\1.", module).replace(".", "/")
     if module.endswith("_embeddings"):
         return path, "same"

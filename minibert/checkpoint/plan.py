@@ -26,7 +26,7 @@ DECODER_BIAS, LM_BIAS = "cls.predictions.decoder.bias", "cls.predictions.bias"
 TIED = {DECODER_WEIGHT: WORDS, DECODER_BIAS: LM_BIAS}
 """Second names, where the masked-LM decoder is tied to the word embeddings."""
 BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
-HEADS = ("cls.", "classifier.", "qa_outputs.", "bert.pooler.")
+HEADS = ("cls.", "classifier.", "crf.", "qa_outputs.", "bert.pooler.")
 """Parts that other classes have; a class without them leaves them in the file."""
 PADDED = (8, 64, 128)  # NVIDIA's code rounds the vocabulary up to multiples of these, for the matrix units
 
@@ -133,16 +133,16 @@ def copy(source: Array, target: Array) -> None:
 
 
 def plan(
-    source: Pretrained, spec: list[Param], tied: bool, strict: bool = True, optional: set[str] | None = None
+    source: Pretrained, spec: list[Param], tied: bool, strict: bool = True, optional: Iterable[set[str]] = ()
 ) -> Plan:
     """Match the tensors of a file with those of a model. LoadError lists everything that does not fit, at once.
 
     strict      refuse missing and unexpected tensors; otherwise warn of them
-    optional    names that may be missing even so, all of them together: a head that is to be trained
+    optional    names that may be missing even so, all of a set together: a head that is to be trained
     Tensors of a wrong shape are always refused.
     """
     report, pairs = match(source, spec, tied)
-    forgiven = not strict or set(report.missing) == (optional or set())
+    forgiven = not strict or set(report.missing) in [set(), *optional]
     problems = [f"misshapen: {some(report.misshapen)}"] if report.misshapen else []
     if strict and report.unexpected:
         problems.append(f"{len(report.unexpected)} unexpected: {some(report.unexpected)}")

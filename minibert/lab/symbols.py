@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..ops.crf import crf_log_partition, crf_marginals
 from ..ops.dropout import dropout
 from ..ops.xp import Array
 from .registry import Entry
@@ -79,11 +80,37 @@ class Symbols(Mapping[str, Any]):
                 return next(iter(labels.values())).size
             case "cotangents", _:
                 return labels[part]
-            case _, "labels" | "weights":
+            case "loss", "label" | "first" | "last" | "from" | "to" | "S" | "log_partition" | "marginals" | "rows":
+                return self._chain(part)
+            case _, "labels" | "weights" | "targets":
                 return getattr(calls(place).cache, part)
             case _, "mask":
                 return self._mask(place)
         return getattr(batch, name)  # input_ids and its like
+
+    def _chain(self, part: str) -> Any:
+        """Of the paths of a conditional random field: labels, where sequences begin and end, sums over all paths."""
+        if part == "rows":
+            return self._trace.call("crf.emissions").args[1]
+        emissions, transitions, start, end, labels, cu_seqlens = self._trace.call("loss").args
+        borders = np.unique(cu_seqlens)  # of the sequences that have a token
+        tokens = np.arange(len(labels))
+        match part:
+            case "label":
+                return labels
+            case "first":
+                return borders[:-1]
+            case "last":
+                return borders[1:] - 1
+            case "from":
+                return np.setdiff1d(tokens, borders[1:] - 1)
+            case "to":
+                return np.setdiff1d(tokens, borders)
+            case "S":
+                return len(borders) - 1
+            case "log_partition":
+                return crf_log_partition(emissions, transitions, start, end, cu_seqlens)
+        return crf_marginals(emissions, transitions, start, end, cu_seqlens)
 
     def _mask(self, name: str) -> Array:
         """What dropout multiplies by, 0 or 1/(1 - rate), in a call of its own or within another operator."""

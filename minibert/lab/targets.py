@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..models.base import BertPreTrainedModel, Prepared
+from ..models.crf import BertCrfForTokenClassification
 from ..models.encoder import BertEncoder
 from ..models.finetuning import BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification
 from ..models.pretraining import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
@@ -97,7 +98,8 @@ def _aim(model: BertPreTrainedModel, inputs: Mapping[str, Any], tokenizer: BertT
         start, end = own if target is None else _pair(target)
         said = "cross-entropy of its own answer" if target is None else f"cross-entropy of the answer {start} to {end}"
         return Aim({"start_positions": np.atleast_1d(start), "end_positions": np.atleast_1d(end)}, said)
-    return _classes(model, out.logits, target)
+    shown = np.asarray(inputs.get("attention_mask", np.ones(np.shape(out.logits)[:2], int)))
+    return _classes(model, out.logits, target, shown)
 
 
 def _words(ids: Any, logits: Any, tokenizer: BertTokenizer | None, target: Any) -> Aim:
@@ -142,8 +144,8 @@ def _pair(target: Any) -> tuple[Any, Any]:
     return target[0], target[1]
 
 
-def _classes(model: BertPreTrainedModel, logits: Any, target: Any) -> Aim:
-    """Of a classifier: the target, a number or the name of a class, or what the model says."""
+def _classes(model: BertPreTrainedModel, logits: Any, target: Any, shown: Any) -> Aim:
+    """Of a classifier: the target, a number or the name of a class, or what the model says. shown: attention_mask."""
     names = {name: number for number, name in (model.config.id2label or {}).items()}
     if isinstance(model, BertForNextSentencePrediction):
         names = {}
@@ -154,6 +156,9 @@ def _classes(model: BertPreTrainedModel, logits: Any, target: Any) -> Aim:
                 f"target: expected a number{' or one of ' * bool(names)}{', '.join(names)}, got {target!r}"
             )
         target = names[target]
+    if isinstance(model, BertCrfForTokenClassification):
+        labels = model.decode(logits, shown) if target is None else np.broadcast_to(target, shown.shape)
+        return Aim({"labels": labels}, f"−log p of {said} as a path through all tokens")
     if isinstance(model, BertForTokenClassification):
         labels = logits.argmax(-1) if target is None else np.broadcast_to(target, logits.shape[:-1])
         return Aim({"labels": labels}, f"cross-entropy of {said}, averaged over the tokens")

@@ -9,6 +9,7 @@ from ..checkpoint import open_pretrained
 from ..checkpoint.inference import architecture
 from ..errors import LoadError
 from .base import BertPreTrainedModel
+from .crf import BertCrfForTokenClassification
 from .encoder import BertEncoder, BertModel
 from .finetuning import (
     BertForMultipleChoice,
@@ -28,6 +29,7 @@ _BY_NAME: dict[str, type[BertPreTrainedModel]] = {
         BertForMaskedLM,
         BertForNextSentencePrediction,
         BertForQuestionAnswering,
+        BertCrfForTokenClassification,
     )
 }
 

@@ -11,6 +11,7 @@ from ..ops.xp import Array
 from .base import BertPreTrainedModel, Labels, Logits
 from .batch import Batch, as_array, numbers, unpack
 from .bert import Dropout, linear_spec
+from .class_loss import ClassLoss
 from .config import BertConfig
 from .heads import (
     NO_DROP,
@@ -24,12 +25,12 @@ from .labels import position_labels, sequence_labels, token_labels
 from .parameters import Param, Scope
 
 
-class BertForSequenceClassification(BertPreTrainedModel):
+class BertForSequenceClassification(ClassLoss):
     """One answer a text or pair: logits = W drop(pooled) + b. Result: .logits (B, C).
 
     config.problem_type says which loss; where it is null the labels do, afresh at every call:
         regression                      mean squared error; labels (B,) or (B, C) numbers; the rule when C = 1
-        single_label_classification     cross-entropy; labels (B,) integers
+        single_label_classification     cross-entropy; labels (B,) integers; see `set_loss_options`
         multi_label_classification      binary cross-entropy; labels (B, C) numbers from 0 to 1
     """
 
@@ -52,6 +53,8 @@ class BertForSequenceClassification(BertPreTrainedModel):
             problem = "regression" if classes == 1 else f"{several}_classification"
         if problem == "single_label_classification":
             return {problem: sequence_labels("labels", values, batch, classes)}
+        if self.loss_options:
+            raise InputError(f"labels: class weights and label smoothing are for single labels, got {problem}")
         if not np.isfinite(numbers("labels", values)).all():
             raise InputError(f"labels: expected finite numbers for {problem}, got {values[~np.isfinite(values)][0]}")
         if values.shape == (batch.shape[0],) and classes == 1:
@@ -75,13 +78,11 @@ class BertForSequenceClassification(BertPreTrainedModel):
 
     def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
         ((problem, targets),) = labels.items()
+        if problem == "single_label_classification":
+            return super()._loss(c, logits, {"labels": targets}, batch)
         loss, cache = getattr(self.ops, self.LOSSES[problem])(logits["logits"], targets)
-        c["loss"] = problem, cache
+        c["loss"] = self.LOSSES[problem], cache
         return loss
-
-    def _loss_backward(self, c: Scope, dloss: float) -> Logits:
-        problem, cache = c["loss"]
-        return {"logits": getattr(self.ops, f"{self.LOSSES[problem]}_backward")(dloss, cache)}
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
         return {"logits": unpack(logits["logits"], batch.sequences, batch.shape[:1])}
@@ -124,8 +125,8 @@ class BertForMultipleChoice(BertPreTrainedModel):
         return dict(logits)
 
 
-class BertForTokenClassification(BertPreTrainedModel):
-    """One tag a token: labels (B, T), -100 where none is asked. Result: .logits (B, T, C)."""
+class BertForTokenClassification(ClassLoss):
+    """One tag a token: labels (B, T), -100 where none is asked. Result: .logits (B, T, C). See `set_loss_options`."""
 
     pooled = False
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,16 @@ def token_labels(name: str, values: Any, batch: Batch, classes: int) -> Array:
     real = unpack(np.ones(len(batch.rows), bool), batch.rows, batch.shape)
     labels = integers(name, labels, 0, classes, f"the {classes} classes", ignore=IGNORE_INDEX, where=real)
     return labels.reshape(-1)[batch.rows]
+
+
+def word_starts(word_ids: Sequence[Sequence[int | None]]) -> Array:
+    """The tokenizer's word_ids of every row -> (B, T), 1 at the first token of each word, else 0.
+
+    word_starts([encoding.word_ids(i) for i in range(len(texts))]). None is no word. A row that was cut out of a longer
+    text and begins within a word counts the piece it begins with as its start.
+    """
+    starts = [[w is not None and w != before for before, w in itertools.pairwise([None, *row])] for row in word_ids]
+    return as_array("word_ids", starts).astype(np.int64)
 
 
 def position_labels(name: str, values: Any, batch: Batch) -> Array:

@@ -83,6 +83,11 @@ class StoredModel:
         return []
 
     @classmethod
+    def fresh_names(cls, config: BertConfig) -> set[str]:
+        """Tensors that a checkpoint of another class has not, and that start fresh without being asked for."""
+        return set()
+
+    @classmethod
     def spec(cls, config: BertConfig) -> list[Param]:
         """Every tensor of the model, named and ordered as in Hugging Face's class; a tied decoder is not repeated."""
         return bert_spec(config, cls.body, cls.pooled) + cls.head_spec(config)
@@ -163,8 +168,9 @@ class StoredModel:
         dtype, rng = _float_dtype(dtype), _generator(seed)
         source = checkpoint.open_pretrained(path, revision, overrides)
         config = BertConfig.from_dict(source.config, **overrides)
-        fresh_head = {p.name for p in cls.head_spec(config)} if {"num_labels", "id2label"} & set(overrides) else set()
-        plan = checkpoint.plan(source, cls.spec(config), config.tie_word_embeddings, strict, optional=fresh_head)
+        asked = {"num_labels", "id2label"} & set(overrides)
+        optional = [{p.name for p in cls.head_spec(config)} if asked else set(), cls.fresh_names(config)]
+        plan = checkpoint.plan(source, cls.spec(config), config.tie_word_embeddings, strict, optional)
         if plan.lies_ready(dtype):
             readable: Block | Windows = Windows(cls.spec(config), plan.windows())
         else:

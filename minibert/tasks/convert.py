@@ -23,6 +23,7 @@ from ..formats.jsonfile import read_json
 from ..locate import locate
 from ..models.base import BertPreTrainedModel
 from ..models.config import BertConfig
+from ..models.crf import BertCrfForTokenClassification
 from ..models.encoder import BertModel
 from ..models.finetuning import (
     BertForMultipleChoice,
@@ -46,6 +47,7 @@ CLASSES: dict[str, type[BertPreTrainedModel]] = {
         BertForMultipleChoice,
         BertForTokenClassification,
         BertForQuestionAnswering,
+        BertCrfForTokenClassification,
     )
 }
 REPORT = "report.json"

@@ -127,7 +127,7 @@ def test_an_encoder_of_roberta_is_told_by_its_shapes(tmp_path, config):
 @pytest.mark.parametrize("cls", tiny.HEADS)
 def test_the_class_is_guessed_from_the_tensors(cls):
     model = tiny.head(cls)
-    heads = ("bert.", "cls.", "classifier.", "qa_outputs.")
+    heads = ("bert.", "cls.", "classifier.", "crf.", "qa_outputs.")
     names = [name if name.startswith(heads) else f"bert.{name}" for name in model.state_dict()]
     expected = type(model).__name__
     if expected in ("BertForMultipleChoice", "BertForTokenClassification"):  # their heads look the same

@@ -7,6 +7,7 @@ import numpy as np
 
 from minibert.lab.check import TINY, scale_weights, specimen
 from minibert.lab.trace import Trace
+from minibert.models.crf import BertCrfForTokenClassification
 from minibert.models.encoder import BertEncoder, BertModel
 from minibert.models.finetuning import (
     BertForMultipleChoice,
@@ -18,6 +19,13 @@ from minibert.models.pretraining import BertForMaskedLM, BertForNextSentencePred
 
 IDS = np.array([[3, 8, 5, 8, 1, 40]])
 ONE_CLASS = {"id2label": {0: "score"}, "label2id": {"score": 0}, "num_labels": 1}
+
+
+def weighted_tags(config, dtype):
+    model = BertForTokenClassification(config, dtype=dtype)
+    model.set_loss_options(class_weights=[0.5, 2.0], label_smoothing=0.1)
+    return model
+
 
 CASES = {
     "pre-training": (BertForPreTraining, {}, None),
@@ -31,6 +39,8 @@ CASES = {
     "regression": (BertForSequenceClassification, ONE_CLASS, {"labels": [0.3]}),
     "several labels": (BertForSequenceClassification, {}, {"labels": [[0.3, 1.0]]}),
     "tags": (BertForTokenClassification, {}, {"labels": [[-100, 1, 0, 0, 1, -100]]}),
+    "tags on a path": (BertCrfForTokenClassification, {}, {"labels": [[-100, 1, -100, 0, 1, -100]]}),
+    "weighted tags": (weighted_tags, {}, {"labels": [[-100, 1, 0, 0, 1, -100]]}),
     "spans": (BertForQuestionAnswering, {}, {"start_positions": [2], "end_positions": [4]}),
     "choices": (BertForMultipleChoice, {}, {"labels": [1]}),
 }

@@ -26,6 +26,7 @@ HEADS = {
     "regression": ("BertForSequenceClassification", {"num_labels": 1}),
     "BertForMultipleChoice": ("BertForMultipleChoice", {}),
     "BertForTokenClassification": ("BertForTokenClassification", {"num_labels": 4}),
+    "BertCrfForTokenClassification": ("BertCrfForTokenClassification", {"num_labels": 4}),
     "BertForQuestionAnswering": ("BertForQuestionAnswering", {}),
     "causal": ("BertForTokenClassification", {"num_labels": 4, "is_decoder": True}),
 }
@@ -69,7 +70,7 @@ def labels(model, rng, mask):
         return {"labels": tokens(model.config.vocab_size), "next_sentence_label": rng.integers(0, 2, rows)}
     if name == "BertForMaskedLM":
         return {"labels": tokens(model.config.vocab_size)}
-    if name == "BertForTokenClassification":
+    if name in ("BertForTokenClassification", "BertCrfForTokenClassification"):
         return {"labels": tokens(classes)}
     if name == "BertForQuestionAnswering":  # the first and the last real token
         return {

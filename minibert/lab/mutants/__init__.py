@@ -9,7 +9,7 @@ normalisation.py   layer normalisation and the residual branches around it
 activations.py     GELU in both forms, relu, silu, tanh, and the feed-forward network
 attention.py       self-attention, cross-attention, the dropout inside them
 tables.py          linear layers, embeddings, moved rows, dropout
-losses.py          cross-entropy and the tied decoder, spans, binary cross-entropy, mean squared error
+losses.py          cross-entropy and the tied decoder, spans, paths of tags, binary cross-entropy, mean squared error
 
 `call` counts an operator's calls from the loss down: in a model of four layers call 2 of `add_layer_norm_backward`, or
 of `feed_forward_backward`, is in the middle. `needs` names the setting in which a mutant shows.

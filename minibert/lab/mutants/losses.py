@@ -1,4 +1,4 @@
-"""Cross-entropy and the tied decoder, spans, binary cross-entropy, mean squared error.
+"""Cross-entropy and the tied decoder, spans, paths of tags, binary cross-entropy, mean squared error.
 
 In the pre-training model `linear_cross_entropy_backward` is the masked LM's and `cross_entropy_backward` that of the
 next sentence.
@@ -88,6 +88,38 @@ LOSSES = (
         slug="span-first", family="loss", needs="question answering",
         why="It is written and tried with a batch of one.",
         hint="Run two questions at once, and each by itself.",
+    ),
+    Mutant(
+        "crf: observed pairs transposed", "crf_backward",
+        before="came.T.astype(dtransitions.dtype) @ went.astype(dtransitions.dtype)",
+        after="went.T.astype(dtransitions.dtype) @ came.astype(dtransitions.dtype)",
+        slug="crf-transposed", family="loss", needs="tags on a path",
+        why="The table is square, and whether its rows are the tags before or after is a convention.",
+        hint="Let a single pair of tags have a high score. Which entry of the table should grow?",
+    ),
+    Mutant(
+        "crf: observed pairs not taken off", "crf_backward",
+        before="dtransitions -= came",
+        after="dtransitions -= 0 * came",
+        slug="crf-observed", family="loss", needs="tags on a path",
+        why="The recursion gives the expected counts, and for the emissions alone the one-hot is remembered.",
+        hint="Sum the gradient of the transitions: how many pairs are expected, how many are there?",
+    ),
+    Mutant(
+        "crf: score of ending forgotten", "crf_backward",
+        before="_expected(alphas, transitions, end, time)",
+        after="_expected(alphas, transitions, 0 * end, time)",
+        slug="crf-end", family="loss", needs="tags on a path",
+        why="The way back starts from the last token's sums, to which forward adds something before it takes the log.",
+        hint="Set one entry of the scores of ending very high. Which tag is then the last?",
+    ),
+    Mutant(
+        "crf: divided by tokens, not by sequences", "crf_backward",
+        before="max(time.firsts, 1)",
+        after="max(len(labels), 1)",
+        slug="crf-tokens", family="loss", needs="tags on a path",
+        why="Losses of tokens are averaged over tokens; here the unit is a whole path.",
+        hint="How many numbers did forward average?",
     ),
     Mutant(
         "binary cross-entropy: σ' too many", "binary_cross_entropy_backward",

@@ -11,6 +11,7 @@ import numpy as np
 
 from ... import ops
 from ...models.base import BertPreTrainedModel, Prepared
+from ...models.crf import BertCrfForTokenClassification
 from ...models.finetuning import BertForQuestionAnswering, BertForSequenceClassification
 from ...models.parameters import Block, Keep
 from ...models.pretraining import BertForPreTraining
@@ -51,6 +52,12 @@ class Setting(NamedTuple):
 _START, _END = (1, 0, 3), (4, 2, IGNORE_INDEX)
 _SEVERAL = (1.0, 0.0, 1.0), (0.0, 0.0, 1.0), (1.0, 1.0, 0.0)
 _NUMBERS = (0.3, -1.2, 0.8), (2.0, 0.1, -0.4), (-0.7, 1.5, 0.6)
+_TAGS = (
+    *(IGNORE_INDEX, 0, 1, IGNORE_INDEX, 2, 2, 0, IGNORE_INDEX, 1, 0, 0, IGNORE_INDEX),
+    *(IGNORE_INDEX, 1, 0, 2, 1, IGNORE_INDEX),
+    *(IGNORE_INDEX, 2, 2, IGNORE_INDEX, 0, 1, 1, 2, 0, IGNORE_INDEX),
+)
+"""Of the three texts of the specimen, which have 12, 6 and 10 tokens."""
 _THREE = (("num_labels", 3),)
 
 SETTINGS: Mapping[str, Setting] = {
@@ -65,6 +72,7 @@ SETTINGS: Mapping[str, Setting] = {
     "question answering": Setting(
         BertForQuestionAnswering, labels=(("start_positions", _START), ("end_positions", _END))
     ),
+    "tags on a path": Setting(BertCrfForTokenClassification, config=_THREE, labels=(("labels", _TAGS),)),
     "multi-label": Setting(
         BertForSequenceClassification, config=_THREE, labels=(("multi_label_classification", _SEVERAL),)
     ),

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...models.base import BertPreTrainedModel, Prepared
+from ...models.class_loss import ClassLoss
+from ...models.crf import BertCrfForTokenClassification
 from ...models.encoder import BertEncoder
 from ...models.finetuning import (
     BertForMultipleChoice,
@@ -102,10 +104,14 @@ def _head(
         name, loss = "classifier", "loss"
         ((problem, _),) = prepared.labels.items()
         gradient = getattr(heads, model.LOSSES[problem])
+    elif isinstance(model, BertCrfForTokenClassification):
+        name, loss, gradient = "classifier", "loss", heads.crf
     elif isinstance(model, BertForTokenClassification):
         name, loss, gradient = "classifier", "loss", heads.cross_entropy
     else:
         return
+    if isinstance(model, ClassLoss) and model.loss_options:
+        gradient = heads.weighted_cross_entropy
     read, axis = (f"{body}pooler.activation", "B") if model.pooled else (y, "N")
     room = Room(entries, "", config, {"x": read})
     heads.classifier(room, name, axis, dropout and name == "classifier", loss, gradient)

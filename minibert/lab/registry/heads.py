@@ -87,6 +87,38 @@ def choices(room: Room, loss: str) -> Gradient:
     return Gradient(f"ω[n÷K]·({softmax} − [n%K = label[n÷K]])", "cross_entropy_backward.return")
 
 
+def weighted_cross_entropy(room: Room, loss: str) -> Gradient:
+    """As cross_entropy, with class weights and label smoothing, which are in the targets τ."""
+    room.symbols |= {"τ": f"{loss}.targets"}
+    shifted = "exp(l[n,{}] − max_j(l[n,j]))"
+    log_sum = f"log(Σ_v {shifted.format('v')}) + max_j(l[n,j])"
+    total = "(Σ_w τ[n,w])"
+    _loss(room, loss, f"L = Σ_n ({total}·({log_sum}) − Σ_c τ[n,c]·l[n,c])", "weighted_cross_entropy.return")
+    return Gradient(
+        f"{total}·{shifted.format('c')}/(Σ_v {shifted.format('v')}) − τ[n,c]", "weighted_cross_entropy_backward.return"
+    )
+
+
+def crf(room: Room, loss: str) -> Gradient:
+    """As cross_entropy, of the paths through the labelled tokens. What sums over all paths, Z and P, is looked up."""
+    room.symbols |= {name: f"{loss}.{name}" for name in ("label", "first", "last", "from", "to", "S")}
+    room.symbols |= {"Z": f"{loss}.log_partition", "P": f"{loss}.marginals", "asked": f"{loss}.rows"}
+    for name, symbol, axes, meaning, gradient, variable in (
+        ("transitions", "A", "C C′", "scores of a tag after a tag", "", "return"),
+        ("start_transitions", "A_S", "C", "scores of beginning with a tag", "Σ_q de[first[q],c]", "dstart"),
+        ("end_transitions", "A_E", "C", "scores of ending with a tag", "Σ_q de[last[q],c]", "dend"),
+    ):
+        room.parameter(f"crf.{name}", symbol, axes, meaning, gradient and f"d{symbol}[c] = {gradient}",
+            f"crf_backward.{variable}")  # fmt: skip
+    room.add("crf.emissions", "e", "M C", "logits of the labelled tokens", "e[m,c] = l[asked[m],c]",
+        "de[m,c] = (P[m,c] − [c = label[m]])/S", code="gather_rows.return",
+        gradient_code="crf_backward.return")  # fmt: skip
+    ends = "A_S[label[first[q]]] + A_E[label[last[q]]]"
+    score = f"(Σ_m e[m,label[m]]) + (Σ_k A[label[from[k]],label[to[k]]]) + Σ_q ({ends})"
+    _loss(room, loss, f"L = ((Σ_q Z[q]) − ({score}))/S", "crf.loss")
+    return Gradient("Σ_m [asked[m] = n]·de[m,c]", "gather_rows_backward.return")
+
+
 def mean_squared_error(room: Room, loss: str) -> Gradient:
     """As cross_entropy, for regression."""
     room.symbols |= {"target": "targets"}
