@@ -149,6 +149,19 @@ def test_classifiers_are_asked_for_a_class(folder, cls, target, aim):
         assert trace.loss < np.log(8)
 
 
+def test_a_crf_is_asked_for_a_path(folder):
+    config = mb.BertConfig.from_pretrained(folder)
+    model = mb.BertCrfForTokenClassification(mb.BertConfig.from_dict({**config.to_dict(), **CLASSES}))
+    tokenizer = mb.BertTokenizer.from_pretrained(folder)
+    best = model.trace("the cat", tokenizer=tokenizer)
+    other = model.trace("the cat", tokenizer=tokenizer, target="so so")
+    assert best.aim == "−log p of its own answer as a path through all tokens"
+    assert other.aim == "−log p of so so as a path through all tokens"
+    assert best.check("crf.*", "classifier*", whole=True)
+    assert best.loss <= other.loss
+    assert best.loss < len(best.tokens) * np.log(3)
+
+
 @pytest.mark.parametrize(
     ("problem", "target", "aim"),
     [

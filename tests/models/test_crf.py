@@ -14,6 +14,7 @@ from minibert.lab.check import TINY, check_model, scale_weights
 from minibert.models.auto import load
 from minibert.models.crf import SCORES, BertCrfForTokenClassification
 from minibert.models.labels import word_starts
+from minibert.tasks.convert import convert
 from tests.models import tiny
 from tests.opspecs import paths_of
 from tests.stored import assert_same_weights, refused, write
@@ -137,6 +138,15 @@ def test_there_and_back(tmp_path):
         assert type(again) is BertCrfForTokenClassification
         assert_same_weights(again, model)
         np.testing.assert_array_equal(again(IDS, MASK, labels=LABELS).loss, model(IDS, MASK, labels=LABELS).loss)
+
+
+@pytest.mark.parametrize("to", ["tf", "npz"])
+def test_other_formats_have_the_field_too(tmp_path, to):
+    model = crf(dtype="float32")
+    model.save_pretrained(tmp_path / "model")
+    done = convert(tmp_path / "model", tmp_path / "converted", to)
+    assert done.architecture == "BertCrfForTokenClassification"
+    assert_same_weights(load(tmp_path / "converted"), model)
 
 
 def test_a_plain_checkpoint_leaves_the_field_new(tmp_path):
