@@ -109,7 +109,8 @@ def test_the_mean_loss_of_a_batch_is_the_weighted_mean_over_its_rows(key):
     for b, length in enumerate(lengths):
         alone = {name: x[b : b + 1, :length] for name, x in inputs.items()}
         of_one = {name: x[b : b + 1, :length] if x.shape == mask.shape else x[b : b + 1] for name, x in labels.items()}
-        several = next(iter(labels.values())).shape == mask.shape
+        whole = key == "BertCrfForTokenClassification"  # a path counts once, however long it is
+        several = next(iter(labels.values())).shape == mask.shape and not whole
         weight = (labels["labels"][b] != IGNORE_INDEX).sum() if several else 1
         one, grads_of_one = model.loss_and_grads(**alone, **of_one)
         loss, count = loss + weight * one.loss, count + weight
