@@ -46,7 +46,7 @@ def derivation(entry: Entry) -> Derivation | None:
         return _softmax(entry)
     if "Φ" in entry.gradient:
         return _gelu(entry)
-    if entry.gradient.startswith("dl[n,v] = ω"):
+    if entry.symbol == "l" and " = ω[n]·(exp" in entry.gradient:
         return _cross_entropy(entry)
     return None
 
@@ -149,7 +149,7 @@ def _gelu(entry: Entry) -> Derivation:
 
 
 def _cross_entropy(entry: Entry) -> Derivation:
-    loss = "Σ_n ω[n]·"
+    loss, c = "Σ_n ω[n]·", entry.gradient[len("dl[n,")]
     return Derivation(
         "Cross-entropy of softmax",
         (Step("Minus the logarithm of the label's probability, weighted.",
@@ -157,7 +157,7 @@ def _cross_entropy(entry: Entry) -> Derivation:
          Step("The logarithm of a quotient is a difference.", f"L = {loss}(log(Σ_v exp(l[n,v])) − l[n,label[n]])")),
         (
             Step("The derivative of log is one over; the exponential stays: the label's own logit counts −1.",
-                 "dl[n,v] = ω[n]·exp(l[n,v])/(Σ_w exp(l[n,w])) − ω[n]·[v = label[n]]", ("twice",)),
+                 f"dl[n,{c}] = ω[n]·exp(l[n,{c}])/(Σ_w exp(l[n,w])) − ω[n]·[{c} = label[n]]", ("twice",)),
         ),
         (
             Step("ω taken out, the largest logit taken off. This line is the code: probability minus one-hot.",

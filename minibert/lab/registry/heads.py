@@ -41,7 +41,7 @@ def masked_lm(room: Room, loss: str) -> None:
     room.linear("transform.dense", "the transform", "", "du[n,o]", "t[n,i]")
     room.layer_norm("transform.LayerNorm", "g", "e", "", Gradient("Σ_v dl[n,v]·E[v,i]", LINEAR_DX), rows="M")
     room.add("decoder", "l", "M V", "logits of all words", "l[n,v] = (Σ_i e[n,i]·E[v,i]) + b_V[v]",
-        "dl[n,w] = " + cross_entropy(room, loss, "w").equation, code="linear.y",
+        "dl[n,v] = " + cross_entropy(room, loss, "v").equation, code="linear.y",
         gradient_code="linear_cross_entropy_backward.dlogits")  # fmt: skip
     if not config.tie_word_embeddings:
         room.parameter(
@@ -74,7 +74,7 @@ def cross_entropy(room: Room, loss: str, c: str = "c") -> Gradient:
     log_sum = f"log(Σ_v {shifted.format('v')}) + max_j(l[n,j])"
     _loss(room, loss, f"L = Σ_n ω[n]·({log_sum} − l[n,label[n]])", "cross_entropy.return")
     return Gradient(
-        f"ω[n]·({shifted.format(c)}/Σ_v {shifted.format('v')} − [{c} = label[n]])", "cross_entropy_backward.return"
+        f"ω[n]·({shifted.format(c)}/Σ_w {shifted.format('w')} − [{c} = label[n]])", "cross_entropy_backward.return"
     )
 
 
