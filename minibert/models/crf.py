@@ -60,12 +60,16 @@ class BertCrfForTokenClassification(BertForTokenClassification):
         if scores.ndim != 3 or scores.shape[2] != classes:
             raise InputError(f"logits: expected shape (batch, length, {classes}), got {scores.shape}")
         starts = flags("word_starts", word_starts, scores.shape[:2])
-        emissions = scores[starts].astype(self.dtype)
-        own = [self.readable[f"crf.{name}"] for name in SCORES]
-        cu_seqlens = np.concatenate([[0], np.cumsum(starts.sum(axis=1))])
         tags = np.full(starts.shape, IGNORE_INDEX)
-        tags[starts], _ = self.ops.crf_decode(emissions, *own, cu_seqlens)
+        tags[starts], _ = self.paths(scores[starts], np.concatenate([[0], np.cumsum(starts.sum(axis=1))]))
         return tags
+
+    def paths(self, emissions: Array, cu_seqlens: Array) -> tuple[Array, Array]:
+        """Packed: logits (N, C) of the words of all texts -> the tags of the best paths (N,), and of every word the
+        probability of each tag over all paths (N, C)."""
+        scores = [emissions.astype(self.dtype), *(self.readable[f"crf.{name}"] for name in SCORES)]
+        tags, _ = self.ops.crf_decode(*scores, cu_seqlens)
+        return tags, self.ops.crf_marginals(*scores, cu_seqlens)
 
     def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         """The field's parameters go along: the loss is a function of them, too."""

@@ -72,8 +72,9 @@ def pipeline(
     if isinstance(model, BertPreTrainedModel):
         cls = _able(cls, (type(model),), "the model")
         return cls(model, _tokenizer(tokenizer, model.name_or_path, revision), **options)
-    cls = _able(cls, auto.classes(model, revision), os.fspath(model))
-    body = BertEncoder if cls in _OF_ANY else cls.needs
+    classes = auto.classes(model, revision)
+    cls = _able(cls, classes, os.fspath(model))
+    body = BertEncoder if cls in _OF_ANY else _fitting(classes, cls)[0]
     loaded = body.from_pretrained(model, revision=revision, dtype=dtype, engine=engine)
     return cls(loaded, _tokenizer(tokenizer, model, revision), **options)
 
@@ -102,11 +103,11 @@ def _able(cls: type[Task] | None, classes: tuple[type[BertPreTrainedModel], ...]
     """
     if cls in _OF_ANY and cls is not None:
         return cls
-    own = {name: task for name, task in TASKS.items() if task not in _OF_ANY and set(classes) & {task.needs}}
+    own = {name: task for name, task in TASKS.items() if task not in _OF_ANY and _fitting(classes, task)}
     if cls is None and issubclass(classes[0], BertEncoder):
         return FeatureExtraction
     if cls is None and own:
-        return min(own.values(), key=lambda task: classes.index(task.needs))
+        return min(own.values(), key=lambda task: classes.index(_fitting(classes, task)[0]))
     if cls in own.values() and cls is not None:
         return cls
     able = " or ".join(f"pipeline({name!r}), minibert {_VERBS[name]}" for name in own or ["feature-extraction"])
@@ -115,6 +116,11 @@ def _able(cls: type[Task] | None, classes: tuple[type[BertPreTrainedModel], ...]
         raise InputError(f"{where}: there is no task for a {kind}", f"what it can do: {able}")
     name = next(name for name, task in TASKS.items() if task is cls)
     raise InputError(f"{where}: {name} needs a {cls.needs.__name__}, this is a {kind}", f"what it can do: {able}")
+
+
+def _fitting(classes: tuple[type[BertPreTrainedModel], ...], task: type[Task]) -> list[type[BertPreTrainedModel]]:
+    """Those of the classes that a task can work with, in their order."""
+    return [each for each in classes if issubclass(each, task.needs)]
 
 
 def _tokenizer(tokenizer: Any, place: str | os.PathLike[str] | None, revision: str | None) -> BertTokenizer:

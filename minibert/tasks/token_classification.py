@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats.files import quote
+from ..models.crf import BertCrfForTokenClassification
 from ..models.finetuning import BertForTokenClassification
 from ..ops import softmax
 from ..ops.xp import Array
@@ -148,12 +149,14 @@ class TokenClassification(Task):
         """Every text, and (label, scores) of each token of each of its windows."""
         cuts = [self._cut(item, i, settings) for i, item in enumerate(items)]
         cls_id, sep_id = [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id]
-        rows = []
+        rows, heads = [], []
         for cut in cuts:
             for start, stop in cut.spans:
                 ids = [*cls_id, *cut.tokens.ids[start:stop], *sep_id]
                 rows.append(Row(ids, bytes(len(ids))))
-        found = iter(label_tokens(self.model, rows, self._room(settings)))
+                words = np.asarray(cut.tokens.words[start:stop])
+                heads.append(np.diff(words, prepend=-1) != 0)
+        found = iter(label_tokens(self.model, rows, heads, self._room(settings)))
         return cuts, [[list(zip(*next(found), strict=True)) for _ in cut.spans] for cut in cuts]
 
     def _cut(self, item: Any, number: int, settings: TaggingOptions) -> Cut:
@@ -181,15 +184,24 @@ class TokenClassification(Task):
         return Token(text, start, end, i + 1, continues, label, scores)
 
 
-def label_tokens(model: BertForTokenClassification, rows: Sequence[Row], room: int) -> list[tuple[list[int], Array]]:
+def label_tokens(
+    model: BertForTokenClassification, rows: Sequence[Row], heads: Sequence[Array], room: int
+) -> list[tuple[list[int], Array]]:
     """(labels, scores (T, C)) of the tokens of each row, its [CLS] and [SEP] left out.
 
-    The one place where tokens get labels: the likeliest each on its own. A model that finds the labels of a row
-    together would say them here, with scores that tell how sure it is of each.
+    The one place where tokens get labels: the likeliest each on its own; or, of a CRF, the best path through the
+    `heads`, the first pieces of words (T,), whose tags and probabilities over all paths the other pieces share.
     """
     found = run_rows(model, rows, room, lambda out, i, length: out.logits[i, 1 : length - 1].copy())
-    scores = [softmax(logits)[0] for logits in found]
-    return [(each.argmax(axis=-1).tolist(), each) for each in scores]
+    if not isinstance(model, BertCrfForTokenClassification):
+        scores = [softmax(logits)[0] for logits in found]
+        return [(each.argmax(axis=-1).tolist(), each) for each in scores]
+    results: list[tuple[list[int], Array]] = []
+    for logits, first in zip(found, heads, strict=True):
+        tags, marginals = model.paths(logits[first], np.array([0, first.sum()]))
+        word = np.cumsum(first) - 1
+        results.append((tags[word].tolist(), marginals[word]))
+    return results
 
 
 def _in_the_text(tokens: Encoding, words: Sequence[str], delimiter: str) -> Encoding:

@@ -54,7 +54,7 @@ def test_a_card_has_equations_code_numbers_pictures_and_checks(folder):
     for part in (
         "bert.encoder.layer.0.attention.self.probs\n",
         "A 2 (head) × T 8 (token of the sequence) × T′ 8 (token of the sequence)",
-        "TransformerLens: blocks.0.attn.hook_pattern",
+        "also blocks.0.attn.hook_pattern",
         "  p[h,n,m] = exp(s[h,n,m] − max_j(s[h,n,j]))/Σ_l exp(s[h,n,l] − max_j(s[h,n,j]))\n",
         "probs, _ = softmax(scores)",
         "  dp[h,n,m] = Σ_d do[h,n,d]·v[h,m,d]\n",
