@@ -8,7 +8,7 @@ from typing import Any
 
 from ..models.base import BertPreTrainedModel
 from ..models.config import BertConfig
-from ..models.pretraining import BertForMaskedLM, BertForPreTraining
+from ..models.pretraining import BertForMaskedLM, BertForPreTraining, MaskedLoss
 from ..text.tokenizer import BertTokenizer
 from ..training import Corpus, PretrainingData
 from ..training.evaluation import evaluate_pretraining
@@ -44,6 +44,12 @@ def _tokenizer(args: Any) -> BertTokenizer:
 
 
 def _model(args: Any, tokenizer: BertTokenizer) -> BertPreTrainedModel:
+    model = _new_model(args, tokenizer)
+    model.label_epsilon = 1e-5 if args.normaliser == "google" else 0.0
+    return model
+
+
+def _new_model(args: Any, tokenizer: BertTokenizer) -> MaskedLoss:
     kind = BertForMaskedLM if args.no_next_sentence else BertForPreTraining
     if args.model is not None:
         rates = {"hidden_dropout_prob": args.dropout, "attention_probs_dropout_prob": args.dropout}

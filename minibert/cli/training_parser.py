@@ -53,6 +53,12 @@ def _pretrain(verbs: Any) -> None:
         "--masking", choices=("token", "whole-word", "span"), default="token", help="what is hidden (default token)"
     )
     data.add_argument("--mask", type=float, default=0.15, metavar="P", help="share that is hidden (default 0.15)")
+    data.add_argument(
+        "--normaliser",
+        choices=("mean", "google"),
+        default="mean",
+        help="the loss of masked words over their number (default), or over that + 1e-5",
+    )
     data.add_argument("--no-next-sentence", action="store_true", help="masked words alone, of single segments")
     data.add_argument(
         "--hold-out", type=float, default=0.01, metavar="P", help="share of the text to evaluate on (default 0.01)"

@@ -27,7 +27,28 @@ from .parameters import Keep, Param, Scope
 NSP = "cls.seq_relationship"
 
 
-class BertForPreTraining(BertPreTrainedModel):
+class MaskedLoss(BertPreTrainedModel):
+    """A model with a masked-LM loss: the mean of the labelled tokens' losses, or nearly.
+
+    label_epsilon is added to their number, by which the sum is divided. Google's code adds 1e-5, lest a batch without a
+    label has the loss 0/0, which is 0 here in any case. It belongs to a training, not to the model: `save_pretrained`
+    does not store it.
+    """
+
+    label_epsilon: float = 0.0
+
+    def _masked_loss(self, c: Scope, name: str, logits: Array, labels: Array) -> Array:
+        """The logits are those of all rows, or of the labelled ones only."""
+        labelled = labels[labels != IGNORE_INDEX]
+        loss, c[name] = self.ops.cross_entropy(logits, labels if logits.shape[0] == labels.shape[0] else labelled)
+        c[f"{name}.share"] = share = len(labelled) / (len(labelled) + self.label_epsilon) if self.label_epsilon else 1.0
+        return loss * share
+
+    def _masked_backward(self, g: Scope, c: Scope, dloss: float, name: str) -> Array:
+        return masked_lm_backward(self.ops, g, c, dloss * c[f"{name}.share"], c[name], self.config)
+
+
+class BertForPreTraining(MaskedLoss):
     """Masked LM and next-sentence prediction.
 
     labels (B, T), -100 where nothing is asked; next_sentence_label (B,), 0 = B follows A, 1 = random. The loss is the
@@ -60,14 +81,14 @@ class BertForPreTraining(BertPreTrainedModel):
         }
 
     def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
-        masked, c["loss.masked_lm"] = _masked_lm_loss(self.ops, logits["prediction_logits"], labels["labels"])
+        masked = self._masked_loss(c, "loss.masked_lm", logits["prediction_logits"], labels["labels"])
         following, c["loss.next_sentence"] = self.ops.cross_entropy(
             logits["seq_relationship_logits"], labels["next_sentence_label"]
         )
         return masked + following
 
     def _head_backward(self, g: Scope, c: Scope, dloss: float) -> Array:
-        dx = masked_lm_backward(self.ops, g, c, dloss, c["loss.masked_lm"], self.config)
+        dx = self._masked_backward(g, c, dloss, "loss.masked_lm")
         dlogits = self.ops.cross_entropy_backward(dloss, c["loss.next_sentence"])
         return dx + pooled_classifier_backward(self.ops, g, c, dlogits, NSP)
 
@@ -79,7 +100,7 @@ class BertForPreTraining(BertPreTrainedModel):
         }
 
 
-class BertForMaskedLM(BertPreTrainedModel):
+class BertForMaskedLM(MaskedLoss):
     """Masked LM alone: labels (B, T), -100 where nothing is asked. Result: .logits (B, T, V)."""
 
     pooled = False
@@ -99,11 +120,10 @@ class BertForMaskedLM(BertPreTrainedModel):
         return {"logits": masked_lm(self.ops, p, c, x, rows, self.config)}
 
     def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
-        loss, c["loss"] = _masked_lm_loss(self.ops, logits["logits"], labels["labels"])
-        return loss
+        return self._masked_loss(c, "loss", logits["logits"], labels["labels"])
 
     def _head_backward(self, g: Scope, c: Scope, dloss: float) -> Array:
-        return masked_lm_backward(self.ops, g, c, dloss, c["loss"], self.config)
+        return self._masked_backward(g, c, dloss, "loss")
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
         return {"logits": unpack(logits["logits"], batch.rows, batch.shape)}
@@ -144,10 +164,3 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
         return {"logits": unpack(logits["logits"], batch.sequences, batch.shape[:1])}
-
-
-def _masked_lm_loss(ops: Any, logits: Array, labels: Array) -> Any:
-    """Mean over the labelled rows; the logits are those of all rows, or of the labelled ones only."""
-    if logits.shape[0] != labels.shape[0]:
-        labels = labels[labels != IGNORE_INDEX]
-    return ops.cross_entropy(logits, labels)

@@ -37,6 +37,23 @@ def test_the_public_checker_checks_a_model_by_its_state_dict(key):
     assert report, f"\n{report}"
 
 
+@pytest.mark.parametrize("key", ["BertForMaskedLM", "BertForPreTraining"])
+def test_googles_masked_loss_is_divided_by_a_little_more(key):
+    model, prepared = case(key)
+    n = (prepared.labels["labels"] != IGNORE_INDEX).sum()
+    plain, logits = model.loss_at(model.parameters, prepared, Keep())
+    following = 0.0
+    if "seq_relationship_logits" in logits:
+        answers = logits["seq_relationship_logits"], prepared.labels["next_sentence_label"]
+        following, _ = model.ops.cross_entropy(*answers)
+    model.label_epsilon = 0.5  # of Google's 1e-5 nothing would be seen
+    loss, _ = model.loss_at(model.parameters, prepared, Keep())
+    assert loss == pytest.approx((plain - following) * n / (n + 0.5) + following, rel=1e-12)
+    grads, _ = gradients(model, prepared)
+    report = mb.gradcheck.check_gradients(lambda p: model.loss_at(p, prepared, Keep())[0], model.state_dict(), grads)
+    assert report, f"\n{report}"
+
+
 @pytest.mark.parametrize("key", tiny.HEADS)
 def test_gradients_of_a_multiple_of_the_loss_are_that_multiple(key):
     model, prepared = case(key)
