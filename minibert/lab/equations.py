@@ -192,8 +192,11 @@ def write(node: Node, where: Mapping[str, int] | None = None, values: Mapping[st
             return f"[{of(left)} = {of(right)}]"
         case ("add", terms):
             return " + ".join(map(of, terms)).replace(" + −", " − ")
-        case ("mul", factors):
-            return "·".join(_in_brackets(factor, of, ("add",)) for factor in factors)
+        case ("mul", factors):  # a sum takes in all that follows it
+            *front, last = factors
+            return "·".join(
+                [*(_in_brackets(one, of, ("add", "sum")) for one in front), _in_brackets(last, of, ("add",))]
+            )
         case ("neg", a):
             return f"−{_in_brackets(a, of, ('add',))}"
         case ("div", a, b):
