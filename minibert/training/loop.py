@@ -34,6 +34,12 @@ LOG = logging.getLogger("minibert")
 RECENT = 64
 """Steps whose median norm a spike is measured against."""
 
+HOPELESS = 16
+"""Steps skipped in a row after which a run that skips them ends: it has diverged, and would go on for nothing."""
+
+SAVE_AFTER = 600
+"""Seconds without a checkpoint, after which one is written where nothing else says when."""
+
 
 class Data(Protocol):
     """Batches in a fixed order. `batch` is a pure function of the number, so that a run goes on from a number."""
@@ -67,7 +73,8 @@ class Trainer:
     run         the folder; without one nothing is saved
     others      writes the tokenizer's files into a folder, beside the model's
     listeners   are called with every record: {"step", "loss", "lr", "norm", "epoch", "tokens_per_second"} of a step,
-                {"step", "dev_accuracy", ...} of an evaluation, {"step", "skipped"} of a batch that was not used
+                {"step", "dev_accuracy", ...} of an evaluation, {"step", "skipped"} of a step that was not made. The
+                loss is the mean since the record before; a step's number counts it, too
     """
 
     model: BertPreTrainedModel
@@ -87,22 +94,27 @@ class Trainer:
         self.step = 0
         self.best: float | None = None
         self.best_step: int | None = None
-        self.without_improvement = 0
+        self.without_improvement = self.skipped = 0
         self.norms: list[float] = []
+        self._losses: list[float] = []  # since the last record
+        self._tokens, self._seconds = 0, 0.0
         self._saved = -1
         self._resume()
+        self._saved_at = time.monotonic()
         why = "done"
-        with asked_to_stop() as stopped:
-            self._start_interval()
+        # Overflow is found by what it leads to, a loss or a norm that is not finite; NumPy need not warn of it, too.
+        with asked_to_stop() as stopped, np.errstate(all="ignore"):
             while self.step < self.schedule.steps:
                 if self._given_up():
                     why = "no improvement"
                     break
                 self._one_step()
                 last = self.step == self.schedule.steps
+                if last or _due(self.step, self.settings.log_every):
+                    self._record()
                 if self.evaluate and (last or _due(self.step, self.settings.eval_every)):
                     self._evaluate()
-                if last or stopped() or _due(self.step, self.settings.save_every or self.settings.eval_every):
+                if last or stopped() or self._time_to_save():
                     self._save()
                 if stopped() and not last:
                     why = "stopped"
@@ -119,6 +131,7 @@ class Trainer:
     # ---- one step ---------------------------------------------------------------------------------------------------
 
     def _one_step(self) -> None:
+        since = time.perf_counter()
         self.optimiser.lr = self.schedule(self.step)
         first = self.step * self.settings.accumulate
         numbers = range(first, first + self.settings.accumulate)
@@ -130,8 +143,10 @@ class Trainer:
             self._bad(error, numbers)
             return
         self.norms = [*self.norms, norm][-RECENT:]
+        self._losses.append(loss)
+        self.skipped = 0
         self.step += 1
-        self._count(loss, norm)
+        self._seconds += time.perf_counter() - since
 
     def _gradients(self, numbers: range) -> tuple[float, Block]:
         """The mean loss of several batches and its gradients."""
@@ -164,20 +179,23 @@ class Trainer:
         if self.settings.spike and len(self.norms) >= RECENT // 4:
             usual, norm = statistics.median(self.norms), float(self.model.ops.global_norm(grads.flat))
             if norm > self.settings.spike * usual:
-                raise Spike(f"the gradient is {norm:.3g} long, {norm / usual:.0f} times as long as is usual")
+                raise Spike(
+                    f"the gradient is {norm:.3g} long, {norm / usual:.0f} times as long as is usual",
+                    "lower the learning rate, or let spike be more",
+                )
 
     def _bad(self, error: NotFinite, numbers: range) -> None:
         """A step that must not be made: what led to it is kept for a closer look, and the run goes on, or stops."""
-        name = f"batch {numbers[0]}" if len(numbers) == 1 else f"batches {numbers[0]} to {numbers[-1]}"
         kept = self._keep_batches(numbers)
-        if self.settings.on_bad == "stop" and not isinstance(error, Spike):
-            if self._saved != self.step:
-                self._save()
-            hint = f"{kept} holds the input; " if kept else ""
-            raise NotFinite(f"step {self.step}, {name}: {error.message}", f"{hint}{error.hint}, or let on_bad skip it")
-        LOG.info("step %d is skipped, %s: %s", self.step, name, error.message)
-        self._tell({"step": self.step, "skipped": f"{name}: {error.message}"})
+        hopeless = self.skipped + 1 >= HOPELESS
+        if hopeless or (self.settings.on_bad == "stop" and not isinstance(error, Spike)):
+            self._save()
+            where = f"step {self.step}" + f", the {HOPELESS}th in a row that is skipped" * hopeless
+            hint = error.hint if hopeless else f"{error.hint}, or let on_bad skip it"
+            raise NotFinite(f"{where}: {error.message}", f"{kept} holds the input; {hint}" if kept else hint)
+        self.skipped += 1
         self.step += 1
+        self._tell({"step": self.step, "skipped": error.message})
 
     def _keep_batches(self, numbers: range) -> Path | None:
         if self.run is None:
@@ -197,17 +215,20 @@ class Trainer:
         if self.metric not in metrics:
             raise InputError(f"metric: expected one of {', '.join(metrics)}, got {self.metric!r}")
         value = float(metrics[self.metric])
-        if not math.isnan(value) and (self.best is None or (value > self.best if self.larger else value < self.best)):
+        if math.isfinite(value) and (self.best is None or (value > self.best if self.larger else value < self.best)):
             self.best, self.best_step, self.without_improvement = value, self.step, 0
         else:
             self.without_improvement += 1
         self._tell({"step": self.step, **{f"dev_{name}": float(number) for name, number in metrics.items()}})
         if self.best_step == self.step:
             self._save()
-        self._start_interval()
 
     def _given_up(self) -> bool:
         return bool(self.settings.patience) and self.without_improvement >= self.settings.patience
+
+    def _time_to_save(self) -> bool:
+        every = self.settings.save_every or self.settings.eval_every
+        return _due(self.step, every) if every else time.monotonic() - self._saved_at > SAVE_AFTER
 
     def _save(self) -> None:
         if self.run is None or self._saved == self.step:
@@ -217,11 +238,13 @@ class Trainer:
             "best": self.best,
             "best_step": self.best_step,
             "without_improvement": self.without_improvement,
+            "skipped": self.skipped,
             "norms": self.norms,
+            "losses": self._losses,
             "threads": _threads(self.model),
         }
         self.run.save(self.model, self.optimiser, state, self.others, self.settings.keep)
-        self._saved = self.step
+        self._saved, self._saved_at = self.step, time.monotonic()
 
     def _resume(self) -> None:
         state = self.run.load_newest(self.model, self.optimiser) if self.run else {}
@@ -232,33 +255,27 @@ class Trainer:
             return
         self.step = self._saved = state["step"]
         self.best, self.best_step = state["best"], state["best_step"]
-        self.without_improvement, self.norms = state["without_improvement"], state["norms"]
+        self.without_improvement, self.skipped = state["without_improvement"], state["skipped"]
+        self.norms, self._losses = state["norms"], state["losses"]
         LOG.info("the run goes on from step %d of %d", self.step, self.schedule.steps)
         if state["threads"] != (now := _threads(self.model)):
             LOG.info("it began on %d threads and has %d: results are equal to rounding only", state["threads"], now)
 
     # ---- records ----------------------------------------------------------------------------------------------------
 
-    def _start_interval(self) -> None:
-        self._losses: list[float] = []
-        self._tokens = 0
-        self._since = time.perf_counter()
-
-    def _count(self, loss: float, norm: float) -> None:
-        self._losses.append(loss)
-        if _due(self.step, self.settings.log_every) or self.step == self.schedule.steps:
-            seconds = time.perf_counter() - self._since
+    def _record(self) -> None:
+        if self._losses:  # else all steps were skipped, which has been told
             self._tell(
                 {
                     "step": self.step,
                     "loss": math.fsum(self._losses) / len(self._losses),
                     "lr": self.optimiser.lr,
-                    "norm": norm,
+                    "norm": self.norms[-1],
                     "epoch": round(self.step * self.settings.accumulate / self.data.per_epoch, 4),
-                    "tokens_per_second": round(self._tokens / seconds),
+                    "tokens_per_second": round(self._tokens / self._seconds) if self._seconds else 0,
                 }
             )
-            self._start_interval()
+        self._losses, self._tokens, self._seconds = [], 0, 0.0
 
     def _tell(self, record: Mapping[str, Any]) -> None:
         for listener in self.listeners:

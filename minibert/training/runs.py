@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import operator
 import os
 import secrets
@@ -36,6 +37,38 @@ FORMAT = 1
 LOG = logging.getLogger("minibert")
 
 
+def check_run(
+    folder: str | os.PathLike[str], settings: Mapping[str, Any], resume: bool, all_of_them: bool = False
+) -> None:
+    """InputError if no run can begin in the folder, or go on with these settings, be they all of them or a part."""
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder for the run, got a file")
+    there = folder / "run.json"
+    if resume and not there.exists():
+        raise InputError(f"{folder}: no run to be resumed", "without --resume a new one begins")
+    if not resume and there.exists():
+        raise InputError(f"{folder}: a run is here already", "--resume goes on with it; or choose a new folder")
+    if not resume:
+        return
+    saved = read_json(there)
+    if saved.get("format") != FORMAT or not isinstance(saved.get("settings"), dict):
+        raise LoadError(f"{folder}: run.json: expected format {FORMAT}, got {saved.get('format')!r}")
+    before, now = saved["settings"], json.loads(json.dumps(settings))
+    changed = [
+        f"{name} was {_short(before.get(name))} and is {_short(now.get(name))}"
+        for name in sorted({*before, *now} if all_of_them else now)
+        if before.get(name) != now.get(name)
+    ]
+    if changed:
+        raise InputError(f"{folder}: not the same run: {'; '.join(changed)}", "it goes on only with what it began with")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:18]}…{text[-18:]}"
+
+
 class Run:
     """A run's folder, held by one program at a time.
 
@@ -47,53 +80,36 @@ class Run:
         self.folder = Path(folder)
         self.checkpoints = self.folder / "checkpoints"
         self.settings = json.loads(json.dumps(settings))
-        there = self.folder / "run.json"
-        if resume and not there.exists():
-            raise InputError(f"{self.folder}: no run to be resumed", "without --resume a new one begins")
-        if there.exists() and not resume:
-            raise InputError(
-                f"{self.folder}: a run is here already", "--resume goes on with it; or choose a new folder"
-            )
-        if there.exists():
-            self._compare(read_json(there))
+        check_run(self.folder, {}, resume)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self._lock = _hold(self.folder / ".lock")
-        for leftover in self.checkpoints.glob(".*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        if not there.exists():
-            write_atomic(there, _text({"format": FORMAT, "settings": self.settings}))
+        try:
+            check_run(self.folder, self.settings, resume, all_of_them=True)  # again, as nobody else changes it now
+            for leftover in [*self.checkpoints.glob(".*"), *self.folder.glob(".*.tmp")]:
+                shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink()
+            if not resume:
+                write_atomic(self.folder / "run.json", _text({"format": FORMAT, "settings": self.settings}))
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let others have the folder."""
         os.close(self._lock)
-
-    def _compare(self, saved: Mapping[str, Any]) -> None:
-        if saved.get("format") != FORMAT:
-            raise LoadError(f"{self.folder}: run.json: expected format {FORMAT}, got {saved.get('format')!r}")
-        before = saved.get("settings", {})
-        changed = [
-            f"{name} was {before.get(name)!r} and is {self.settings.get(name)!r}"
-            for name in sorted({*before, *self.settings})
-            if before.get(name) != self.settings.get(name)
-        ]
-        if changed:
-            raise InputError(
-                f"{self.folder}: not the same run: {'; '.join(changed)}", "a run goes on only with what it began with"
-            )
 
     # ---- metrics ----------------------------------------------------------------------------------------------------
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append a line to metrics.jsonl."""
         with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(_line(record))
 
     def forget_after(self, step: int) -> None:
         """Drop what was logged after a step, and what a crash left of a line: the run goes on from there."""
         path = self.folder / "metrics.jsonl"
         if path.exists():
             kept = [line for line in read_metrics(path, torn=True) if line["step"] <= step]
-            write_atomic(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+            write_atomic(path, "".join(map(_line, kept)).encode())
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------
 
@@ -130,11 +146,12 @@ class Run:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         sync_folder(self.checkpoints)
-        self._prune(keep, state.get("best_step"))
+        self._prune(target, keep, state.get("best_step"))
         return target
 
-    def _prune(self, keep: int, best: int | None) -> None:
-        names = sorted(path for path in self.checkpoints.glob("step-*"))
+    def _prune(self, newest: Path, keep: int, best: int | None) -> None:
+        # Later ones were passed over: damaged, they must not take the place of one that is whole.
+        names = [path for path in sorted(self.checkpoints.glob("step-*")) if path.name <= newest.name]
         for old in names[:-keep]:
             if best is None or old.name != f"step-{best:08}":
                 gone = self.checkpoints / f".{old.name}.{secrets.token_hex(4)}"
@@ -142,11 +159,13 @@ class Run:
                 shutil.rmtree(gone, ignore_errors=True)
 
     def load_newest(self, model: BertPreTrainedModel, optimiser: Optimiser) -> dict[str, Any]:
-        """Read the newest complete checkpoint into model and optimiser -> its state; {} if there is none.
+        """Read the newest complete checkpoint into model and optimiser -> its state; {} if there are none.
 
-        One that is not complete is passed over, with a note that says why.
+        One that is not complete is passed over, with a note that says why. LoadError if that leaves none: to begin
+        again would throw away what the run has measured, and perhaps a checkpoint that can be mended.
         """
-        for path in sorted(self.checkpoints.glob("step-*"), reverse=True):
+        found = sorted(self.checkpoints.glob("step-*"), reverse=True)
+        for path in found:
             try:
                 state = verified(path)
             except (LoadError, OSError) as error:
@@ -158,6 +177,10 @@ class Run:
                 _copy(moments.read(name), block.flat, f"{path}: {name}")
             optimiser.steps = state["updates"]
             return state
+        if found:
+            raise LoadError(
+                f"{self.checkpoints}: none of {len(found)} checkpoints is complete", "without them the run begins anew"
+            )
         return {}
 
     def path_of(self, step: int) -> Path:
@@ -210,6 +233,12 @@ def _copy(array: Any, target: Any, where: str) -> None:
     if array.shape != target.shape or array.dtype != target.dtype:
         raise LoadError(f"{where}: expected {target.dtype} of shape {target.shape}, got {array.dtype} of {array.shape}")
     target[...] = array
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    """JSON has no number that is not finite: it becomes null."""
+    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(plain, allow_nan=False) + "\n"
 
 
 def _text(value: Mapping[str, Any]) -> bytes:

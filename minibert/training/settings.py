@@ -15,11 +15,12 @@ class Settings:
 
     accumulate    batches a step
     seed          of dropout; None turns it off
-    eval_every    steps between evaluations; 0: at the end only. With save_every 0, checkpoints are written then, too
-    save_every    steps between checkpoints; 0: at evaluations and at the end
+    eval_every    steps between evaluations; 0: at the end only
+    save_every    steps between checkpoints; 0: at evaluations and at the end, or, without any on the way, after ten
+                  minutes
     patience      evaluations without improvement after which the run ends; 0: never
     spike         a gradient so many times as long as the median of the last 64 is not applied; 0: all are
-    on_bad        "stop" at a loss or gradient that is not finite, or "skip" the step
+    on_bad        "stop" at a loss or gradient that is not finite, or "skip" the step; 16 skipped in a row end a run
     log_every     steps between records
     keep          checkpoints to keep, beside the best
     """

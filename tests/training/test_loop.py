@@ -1,5 +1,7 @@
 """The loop: what a step does, what it refuses, and that nothing but the seed and the step decides what comes out."""
 
+import itertools
+import json
 import os
 import signal
 
@@ -9,6 +11,9 @@ import pytest
 from minibert import InputError
 from minibert.formats.npz import open_npz
 from minibert.training import AdamW, NotFinite, Run, Settings, Trainer, schedule
+from minibert.training.loop import HOPELESS
+from minibert.training.runs import read_metrics, verified
+from minibert.training.signals import asked_to_stop
 from tests.training.toy import ToyData, toy_model
 
 
@@ -47,7 +52,7 @@ def test_evaluations_change_nothing():
 def test_accumulated_batches_are_averaged():
     model, data = toy_model(dtype="float64"), ToyData()
     one = trainer(1, data=data, model=model, rate=1.0, seed=None, accumulate=3)
-    one._start_interval()
+    one._tokens = 0
     loss, grads = one._gradients(range(3))
     each = [model.loss_and_grads(**data.batch(i)) for i in range(3)]
     assert loss == pytest.approx(np.mean([out.loss for out, _ in each]), rel=1e-14)
@@ -98,7 +103,7 @@ def test_what_is_not_finite_never_touches_the_weights(tmp_path, how):
     model = toy_model()
     run = Run(tmp_path / "run", {})
     bad = trainer(model=model, data=Poisoned(model, 5, how), run=run)
-    with pytest.raises(NotFinite, match=r"step 5, batch 5: the .* is (nan|inf)"):
+    with pytest.raises(NotFinite, match=r"step 5: the .* is (nan|inf)"):
         bad.train()
     straight = trainer()
     stop_before(straight, 5)
@@ -135,15 +140,16 @@ def test_or_the_step_is_skipped(how):
     assert skipping.optimiser.steps == 11
     assert np.isfinite(model.parameters.flat).all()
     (skipped,) = (r for r in records if "skipped" in r)
-    assert skipped["step"] == 5
-    assert skipped["skipped"].startswith("batch 5: ")
+    assert skipped["step"] == 6
+    assert skipped["skipped"].startswith("the ")
+    assert [r["step"] for r in records if "loss" in r] == [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12]
 
 
 def test_a_spike_is_not_applied():
     model, records = toy_model(), []
     spiked = trainer(40, model=model, data=Poisoned(model, 30, "long"), spike=20.0, listeners=[records.append])
     assert spiked.train().step == 40
-    assert [r["step"] for r in records if "skipped" in r] == [30]
+    assert [r["step"] for r in records if "skipped" in r] == [31]
     assert "times as long as is usual" in next(r["skipped"] for r in records if "skipped" in r)
     assert spiked.optimiser.steps == 39
 
@@ -166,7 +172,9 @@ def test_training_ends_without_improvement_and_the_best_comes_back(tmp_path):
     assert kept == {"step-00000004", "step-00000006", "step-00000008"}  # two, and the best
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl-C", "SIGTERM", "end of the terminal"]
+)
 @pytest.mark.parametrize("moment", ["batch", "backward", "save"])
 def test_a_signal_stops_the_run_where_it_can_go_on(tmp_path, number, moment):
     straight = trainer(save_every=3)
@@ -193,11 +201,27 @@ def test_a_signal_stops_the_run_where_it_can_go_on(tmp_path, number, moment):
     assert bits(going_on) == bits(straight)
 
 
-def test_a_second_ctrl_c_is_not_waited_for():
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_ctrl_c_is_not_waited_for(first):
     twice = trainer()
-    twice.data.batch = lambda i: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)]
+    twice.data.batch = lambda i: [os.kill(os.getpid(), number) for number in (first, signal.SIGINT)]
     with pytest.raises(KeyboardInterrupt):
         twice.train()
+
+
+def test_signals_that_were_to_be_ignored_are(monkeypatch):
+    """As in a program that nohup started, or a shell in the background."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with asked_to_stop() as stopped:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stopped()
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)  # which says no more than one
+            assert stopped()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(
@@ -222,3 +246,80 @@ def test_a_metric_that_is_not_measured_and_a_batch_without_labels_are_refused():
     unlabelled.data.batch = lambda i: {"input_ids": [[1, 4, 2]]}
     with pytest.raises(InputError, match="batch 0: expected labels and next_sentence_label"):
         unlabelled.train()
+
+
+@pytest.mark.parametrize("how", ["loss", "long"])
+def test_a_run_that_skips_everything_ends(tmp_path, how):
+    """It has diverged, or the gradients are longer for good: neither gets better by itself."""
+
+    class Always(Poisoned):
+        def batch(self, i):
+            batch = super().batch(i)
+            self.number = self.at if i >= 30 else i
+            return batch
+
+    model = toy_model()
+    run = Run(tmp_path / "run", {})
+    options = {"on_bad": "skip", "spike": 20.0, "save_every": 7}
+    with pytest.raises(NotFinite, match=rf"step {30 + HOPELESS - 1}, the 16th in a row that is skipped: the "):
+        trainer(60, run=run, model=model, data=Always(model, 30, how), **options).train()
+    assert np.isfinite(model.parameters.flat).all()
+    run.close()
+    again, resumed = toy_model(), Run(tmp_path / "run", {}, resume=True)
+    with pytest.raises(NotFinite, match=f"step {30 + HOPELESS - 1}, the 16th in a row"):
+        trainer(60, run=resumed, model=again, data=Always(again, 30, how), **options).train()
+    assert bits_of(again) == bits_of(model)
+
+
+def bits_of(model):
+    return model.parameters.flat.tobytes()
+
+
+def test_the_loss_of_a_record_is_the_mean_since_the_one_before(tmp_path):
+    """Evaluations, steps that are skipped and the end of the program take nothing from it."""
+    each, records, model = [], [], toy_model()
+    options = {"spike": 20.0, "evaluate": lambda model: {"loss": 1.0}, "eval_every": 3, "save_every": 1}
+    trainer(40, data=Poisoned(model, 30, "long"), model=model, listeners=[each.append], **options).train()
+    losses = {r["step"]: r["loss"] for r in each if "loss" in r}
+
+    def run(resume):
+        model = toy_model()
+        run = Run(tmp_path / "run", {}, resume)
+        listeners = [records.append]
+        return trainer(
+            40, data=Poisoned(model, 30, "long"), model=model, run=run, listeners=listeners, log_every=7, **options
+        )
+
+    first = run(resume=False)
+    stop_before(first, 31)
+    first.run.close()
+    run(resume=True).train()
+    found = {r["step"]: r["loss"] for r in records if "loss" in r}
+    assert list(found) == [7, 14, 21, 28, 35, 40]
+    for before, step in itertools.pairwise([0, *found]):
+        assert found[step] == pytest.approx(np.mean([losses[s] for s in range(before + 1, step + 1) if s in losses]))
+    logged = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [r["step"] for r in logged if "skipped" in r] == [31]  # once
+
+
+def test_what_overflows_is_found_by_its_norm_without_warnings():
+    with pytest.raises(NotFinite):
+        trainer(rate=1e30, model=toy_model(), on_bad="stop").train()
+
+
+def test_an_evaluation_that_is_not_finite_is_never_the_best(tmp_path):
+    values = iter([float("inf"), float("nan"), 3.0, float("inf")])
+    run = trainer(8, run=Run(tmp_path, {}), eval_every=2, evaluate=lambda model: {"loss": next(values)})
+    assert run.train() == (8, "done", 6, 3.0)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line, parse_constant=pytest.fail)["dev_loss"] for line in lines if "dev" in line] == [
+        None, None, 3.0, None,
+    ]  # fmt: skip
+    assert all(verified(path) for path in run.run.checkpoints.glob("step-*"))
+
+
+def test_without_a_word_about_when_it_is_saved_after_a_while(tmp_path, monkeypatch):
+    monkeypatch.setattr("minibert.training.loop.SAVE_AFTER", -1)
+    run = trainer(4, run=Run(tmp_path, {}), keep=9)
+    run.train()
+    assert len(list(run.run.checkpoints.glob("step-*"))) == 4

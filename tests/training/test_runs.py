@@ -14,7 +14,7 @@ import pytest
 
 from minibert import BertForPreTraining, InputError
 from minibert.errors import LoadError
-from minibert.training import Run
+from minibert.training import Run, runs
 from minibert.training.runs import read_metrics
 from tests.training.test_loop import bits, stop_before, trainer
 
@@ -228,12 +228,65 @@ def test_a_damaged_checkpoint_is_passed_over_with_the_reason(tmp_path, caplog, s
     assert bits(second) == straight
 
 
+def test_checkpoints_that_are_all_damaged_are_not_thrown_away(tmp_path):
+    first = run_in(tmp_path)
+    stop_before(first, 10)
+    first.run.close()
+    for path in first.run.checkpoints.glob("step-*"):
+        flip(path / "state.json")
+    metrics = (tmp_path / "metrics.jsonl").read_bytes()
+    with pytest.raises(LoadError, match="none of 2 checkpoints is complete"):
+        run_in(tmp_path, resume=True).train()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == metrics
+
+
+def test_a_damaged_checkpoint_takes_no_place(tmp_path, straight):
+    """Of those kept: it is newer than what is written after it was passed over."""
+    first = run_in(tmp_path)
+    stop_before(first, 10)
+    first.run.close()
+    flip(tmp_path / "checkpoints" / "step-00000009" / "state.json")
+    second = run_in(tmp_path, resume=True, save_every=1, keep=1)
+    stop_before(second, 8)
+    second.run.close()
+    third = run_in(tmp_path, resume=True)
+    third.train()
+    assert bits(third) == straight
+
+
+def test_two_that_begin_at_once(tmp_path, monkeypatch):
+    """The second looks before the first has written, and gets the lock when the first has ended."""
+    plain = runs._hold
+
+    def hold(path):
+        monkeypatch.setattr(runs, "_hold", plain)
+        run_in(tmp_path, steps=1).run.close()
+        return plain(path)
+
+    monkeypatch.setattr(runs, "_hold", hold)
+    with pytest.raises(InputError, match="a run is here already"):
+        Run(tmp_path, {})
+    Run(tmp_path, {"seed": 0}, resume=True).close()  # and has let go of it
+
+
+def test_leftovers_of_a_crash_are_removed(tmp_path):
+    run_in(tmp_path).run.close()
+    (tmp_path / ".0123456789abcdef.tmp").write_text("half a file")
+    (tmp_path / "checkpoints" / ".step-00000003.01234567").mkdir()
+    run_in(tmp_path, resume=True).run.close()
+    assert not list(tmp_path.rglob(".*.*"))
+
+
 def test_a_run_is_begun_or_gone_on_with_but_not_by_mistake(tmp_path):
     with pytest.raises(InputError, match="no run to be resumed"):
         Run(tmp_path / "new", {}, resume=True)
+    assert not (tmp_path / "new").exists()
     Run(tmp_path / "run", {}).close()
     with pytest.raises(InputError, match="a run is here already"):
         Run(tmp_path / "run", {})
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: expected a folder for the run, got a file"):
+        Run(tmp_path / "file", {})
 
 
 @pytest.mark.parametrize(
@@ -243,6 +296,7 @@ def test_a_run_is_begun_or_gone_on_with_but_not_by_mistake(tmp_path):
         ({"seed": 0, "data": "abd"}, "data was 'abc' and is 'abd'"),
         ({"seed": 0}, "data was 'abc' and is None"),
         ({"seed": 0, "data": "abc", "lr": 1}, "lr was None and is 1"),
+        ({"seed": 0, "data": "d" * 64}, "data was 'abc' and is 'd{17}…d{17}'"),
     ],
 )
 def test_a_run_goes_on_only_with_what_it_began_with(tmp_path, changed, said):
