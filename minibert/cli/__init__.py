@@ -13,7 +13,7 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
@@ -59,9 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     parser = build_parser()
     try:
-        args = parser.parse_args(with_config(sys.argv[1:] if argv is None else argv))
+        args = parser.parse_args(with_config(sys.argv[1:] if argv is None else argv, parser.verbs))
     except ValueError as error:
         parser.error(str(error))
+    if getattr(args, "config", None) is not None:  # as --conf, which is no reason to pass it over
+        parser.error("--config: expected to be spelled out")
     if args.verb is None:
         parser.print_help()
         return 0
@@ -115,7 +117,7 @@ def _run(args: argparse.Namespace, debug: bool) -> int:
         return _fail(str(error), "", 4)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> _Parser:
     """The parser of all verbs."""
     from . import parsers
 
@@ -129,6 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(verb=None, debug=False)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
 
+    parser.verbs = verbs.choices
     parsers.add_task_verbs(verbs)
 
     tokenize = _verb(verbs, "tokenize", "show tokens, ids and offsets", texts=True)
@@ -226,6 +229,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
+    verbs: Mapping[str, argparse.ArgumentParser]
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"minibert: error: {message}\nhint: {self.prog} --help\n")
 
@@ -289,6 +294,6 @@ def _fail(message: str, hint: str, status: int) -> int:
 
 
 def _say(line: str) -> None:
-    from .inputs import printable  # names of tensors stand in messages, and come from files
+    from .outputs import say
 
-    print(printable(line), file=sys.stderr)
+    say(line)

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
-def with_config(argv: Sequence[str]) -> list[str]:
+def with_config(argv: Sequence[str], verbs: Mapping[str, argparse.ArgumentParser]) -> list[str]:
     """The arguments, with those of the file that --config names behind the verb: later ones count, so a flag wins.
 
         lr = 5e-4                        --lr 5e-4
         split-sentences = true           --split-sentences; false is as if it were not there
-        corpus = ["a.txt", "b.txt"]      positional arguments, under the name of the first of the verb's
+        freeze = ["*bias", "cls.*"]      --freeze *bias --freeze cls.*, of an option that may be repeated
+        corpus = ["a.txt", "b.txt"]      positional arguments, unless some are typed
 
-    Raises ValueError that says what is wrong.
+    Raises ValueError that says what is wrong. A verb without --config is left to say so itself.
     """
     rest = list(argv)
-    for i, word in enumerate(rest):
-        if word == "--":
-            break
-        if word == "--config" and i + 1 < len(rest):
-            name, cut = rest[i + 1], 2
-        elif word.startswith("--config="):
-            name, cut = word.removeprefix("--config="), 1
-        else:
-            continue
-        del rest[i : i + cut]
-        return [*rest[:1], *_arguments(name), *rest[1:]]
-    return rest
+    typed = rest[: rest.index("--")] if "--" in rest else rest
+    at = [i for i, word in enumerate(typed) if word == "--config" or word.startswith("--config=")]
+    if not at or rest[0] not in verbs or rest[at[0] :] == ["--config"]:
+        return rest
+    actions = {word.lstrip("-"): action for action in verbs[rest[0]]._actions for word in _words(action)}
+    if "config" not in actions:
+        return rest
+    if len(at) > 1:
+        raise ValueError("--config: expected one file, got several")
+    _, equals, name = rest[at[0]].partition("=")
+    if not equals:
+        name = rest[at[0] + 1]
+    del rest[at[0] : at[0] + (1 if equals else 2)]
+    return [rest[0], *_arguments(name, actions), *rest[1:]]
 
 
-def _arguments(name: str) -> list[str]:
+def _words(action: argparse.Action) -> Sequence[str]:
+    return [action.dest] if not action.option_strings else action.option_strings
+
+
+def _arguments(name: str, actions: Mapping[str, argparse.Action]) -> list[str]:
     import tomllib
 
     try:
@@ -40,20 +49,23 @@ def _arguments(name: str) -> list[str]:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"--config {name}: not TOML: {error}") from None
     words: list[str] = []
-    positional: list[str] = []
     for key, value in options.items():
-        if isinstance(value, dict):
-            raise ValueError(f"--config {name}: {key}: expected text, a number, true, false or a list, got a table")
-        if key == "corpus":
-            positional += map(str, value if isinstance(value, list) else [value])
-        elif value is True:
-            words.append(_flag(key))
-        elif isinstance(value, list):
-            words += [word for item in value for word in (_flag(key), str(item))]
-        elif value is not False:
-            words.append(f"{_flag(key)}={value}")
-    return [*positional, *words]
+        action = actions.get(key.replace("_", "-"))
+        if action is None or action.dest in ("help", "config"):
+            raise ValueError(f"--config {name}: {key}: no option of this verb has that name")
+        flag, several = action.nargs == 0, action.nargs in ("*", "+") or isinstance(action, argparse._AppendAction)
+        kind = "true or false" if flag else "text, a number or a list of these" if several else "text or a number"
+        values = value if isinstance(value, list) and several else [value]
+        if isinstance(value, bool) is not flag or not all(isinstance(v, (bool, str, int, float)) for v in values):
+            raise ValueError(f"--config {name}: {key}: expected {kind}, got {_shown(value)}")
+        if not action.option_strings:
+            action.default = [str(v) for v in values]
+        elif flag:
+            words += [action.option_strings[0]] * value
+        else:
+            words += [f"{action.option_strings[0]}={v}" for v in values]
+    return words
 
 
-def _flag(key: str) -> str:
-    return f"--{key.replace('_', '-')}"
+def _shown(value: Any) -> str:
+    return "a table" if isinstance(value, dict) else str(value).lower() if isinstance(value, bool) else repr(value)

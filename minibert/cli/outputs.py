@@ -1,4 +1,4 @@
-"""Where a verb's results go."""
+"""Where a verb's results and its talk go."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ import sys
 from collections.abc import Iterable
 
 from ..formats.atomic import write_atomic
-from .inputs import UsageError
+from .inputs import UsageError, printable
 
 
 def check_output(output: str | None) -> None:
     """Refuses --output "", which a script with an unset variable passes."""
     if output == "":
         raise UsageError("--output: expected the name of a file, got an empty one")
+
+
+def say(line: str) -> None:
+    """Talk, on stderr. Where nobody listens any more there is silence: that is no reason to end.
+
+    Names of tensors stand in messages, and come from files: nothing in them moves the cursor.
+    """
+    try:
+        print(printable(line), file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def write(content: Iterable[bytes], output: str | None) -> None:

@@ -2,39 +2,79 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from ..errors import NotFound
 from ..models.base import BertPreTrainedModel
 from ..models.config import BertConfig
 from ..models.pretraining import BertForMaskedLM, BertForPreTraining, MaskedLoss
 from ..text.tokenizer import BertTokenizer
 from ..training import Corpus, PretrainingData
 from ..training.evaluation import evaluate_pretraining
+from ..training.pretraining import check_options
+from . import build_parser
 from .inputs import UsageError
-from .training import say_result, train
+from .outputs import say
+from .training import check, say_result, train
+
+NEW = "layers", "hidden", "heads", "intermediate", "activation"
+"""What only a new model is asked."""
 
 
 def run(args: Any) -> int:
     """Tokenise the corpus, train, write the model."""
+    _check(args)
+    if args.steps is None and args.epochs is None:
+        args.epochs = 1.0
+    tokenizer = _tokenizer(args)
+    options = {
+        "batch_size": args.batch_size,
+        "max_seq_length": args.max_length,
+        "short_seq_prob": args.short,
+        "next_sentence": not args.no_next_sentence,
+        "masking": args.masking,
+        "masked_lm_prob": args.mask,
+        "hold_out": args.hold_out,
+        "seed": args.seed,
+    }
+    check_options(tokenizer, **options)
+    model = _model(args, tokenizer)
+    check(args, model)
+    say(f"{model}")
+    data = PretrainingData(_corpus(args, tokenizer), tokenizer, **options)
+    held_out = data.held_out
+    say(f"{data.corpus}, {data.per_epoch} batches an epoch, {held_out.per_epoch if held_out else 0} held out")
+    evaluate = (lambda model: evaluate_pretraining(model, held_out)) if held_out else None
+    result = train(args, model, tokenizer, data, evaluate)
+    return say_result(result, args.out, "held-out loss")
+
+
+def _check(args: Any) -> None:
+    """What the arguments alone say."""
     if not args.corpus:
         raise UsageError("no corpus given", f"minibert pretrain TEXT_FILE... --out {args.out}")
+    for name in args.corpus:
+        if not os.path.isfile(name):
+            raise NotFound(f"{name}: expected a text file, got {'a folder' if os.path.isdir(name) else 'nothing'}")
     if args.model is None and args.vocab is None:
         raise UsageError(
             "--vocab: expected a vocabulary for a new model", "minibert train-vocab TEXT_FILE... --output vocab.txt"
         )
-    if args.steps is None and args.epochs is None:
-        args.epochs = 1.0
-    tokenizer = _tokenizer(args)
-    model = _model(args, tokenizer)
-    data = _data(args, tokenizer, model.config)
-    print(f"{model}", file=sys.stderr)
-    print(f"{data.corpus}, {data.per_epoch} batches an epoch", file=sys.stderr)
-    held_out = data.held_out
-    evaluate = (lambda model: evaluate_pretraining(model, held_out)) if held_out else None
-    result = train(args, model, tokenizer, data, evaluate)
-    return say_result(result, args.out, "held-out loss")
+    if args.vocab is not None and not os.path.isfile(args.vocab):
+        raise NotFound(f"--vocab {args.vocab}: expected a vocabulary, got nothing of that name")
+    usual = build_parser().parse_args(["pretrain", "--out", args.out])
+    for name in NEW if args.model else ():
+        if getattr(args, name) != getattr(usual, name):
+            raise UsageError(f"--{name} does not go with --model, which has its own")
+    if args.cased and args.vocab is None:
+        raise UsageError("--cased does not go with the model's own vocabulary, which says whether it is")
+    if args.hold_out == 0 and args.eval_every:
+        raise UsageError("--eval-every: nothing is held out that could be evaluated on", "--hold-out 0.01")
+    if args.patience and not args.eval_every:
+        raise UsageError("--patience counts evaluations: expected --eval-every, too")
 
 
 def _tokenizer(args: Any) -> BertTokenizer:
@@ -53,7 +93,15 @@ def _new_model(args: Any, tokenizer: BertTokenizer) -> MaskedLoss:
     kind = BertForMaskedLM if args.no_next_sentence else BertForPreTraining
     if args.model is not None:
         rates = {"hidden_dropout_prob": args.dropout, "attention_probs_dropout_prob": args.dropout}
-        return kind.from_pretrained(args.model, strict=False, seed=args.seed, **rates)
+        model = kind.from_pretrained(args.model, strict=False, seed=args.seed, **rates)
+        positions, size = model.config.max_position_embeddings, model.config.vocab_size
+        if args.max_length > positions:
+            raise UsageError(
+                f"--max-length: expected at most {positions}, the positions of {args.model}, got {args.max_length}"
+            )
+        if len(tokenizer) > size:
+            raise UsageError(f"--vocab: expected at most the {size} pieces that {args.model} has, got {len(tokenizer)}")
+        return model
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=args.hidden,
@@ -68,26 +116,23 @@ def _new_model(args: Any, tokenizer: BertTokenizer) -> MaskedLoss:
     return kind(config, seed=args.seed)
 
 
-def _data(args: Any, tokenizer: BertTokenizer, config: BertConfig) -> PretrainingData:
-    if args.max_length > config.max_position_embeddings:
-        raise UsageError(
-            f"--max-length: expected at most {config.max_position_embeddings}, the positions of {args.model}, "
-            f"got {args.max_length}"
-        )
+def _corpus(args: Any, tokenizer: BertTokenizer) -> Corpus:
+    """The text's tokens; on a terminal it is said how far they are."""
+    said = -1
+
+    def progress(done: int, total: int) -> None:
+        nonlocal said
+        if (now := 100 * done // total) > said:
+            print(f"\rreading the text: {now} %", end="" if done < total else "\n", file=sys.stderr, flush=True)
+            said = now
+
     cache = Path(args.cache or Path(args.out) / "cache")
     cache.mkdir(parents=True, exist_ok=True)
-    corpus = Corpus.from_files(
-        args.corpus, tokenizer, cache, documents=args.documents, split_sentences=args.split_sentences
-    )
-    return PretrainingData(
-        corpus,
+    return Corpus.from_files(
+        args.corpus,
         tokenizer,
-        batch_size=args.batch_size,
-        max_seq_length=args.max_length,
-        short_seq_prob=args.short,
-        next_sentence=not args.no_next_sentence,
-        masking=args.masking,
-        masked_lm_prob=args.mask,
-        hold_out=args.hold_out,
-        seed=args.seed,
+        cache,
+        documents=args.documents,
+        split_sentences=args.split_sentences,
+        progress=progress if sys.stderr.isatty() else None,
     )

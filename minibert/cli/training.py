@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..models.base import BertPreTrainedModel
 from ..text.tokenizer import BertTokenizer
-from ..training import Data, Result, Run, Settings, Trainer, schedule
+from ..training import Data, Optimiser, Result, Run, Settings, Trainer, schedule
 from ..training.optimisers import OPTIMISERS
+from ..training.runs import check_run
+from .outputs import say
 
 OUTWARD = {
     *("out", "resume", "config", "cache", "tensorboard", "debug", "verb"),
     *("log_every", "save_every", "keep", "on_bad"),
+    *("corpus", "vocab", "epochs"),  # what matters of them is in the data's fingerprint, and the number of steps
 }
 """Arguments that do not decide what comes out: a run may go on with others."""
+
+FOREVER = 1 << 62
+"""Steps, where their number is known only with the data."""
+
+
+def check(args: Any, model: BertPreTrainedModel) -> None:
+    """Everything that can be wrong about a run, before data are read, which may take long."""
+    _settings(args)
+    _optimiser(args, model)
+    schedule(args.lr, args.steps or FOREVER, args.warmup, args.schedule)
+    same = _same(args)
+    if args.steps is None:
+        del same["steps"]
+    check_run(args.out, same, args.resume)
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise InputError(f"{out}: expected a folder that can be written to")
+    if args.tensorboard:
+        _summary_writer()
 
 
 def train(
@@ -33,33 +60,13 @@ def train(
     """Train as the arguments say, and leave the model in the run's folder: the best, if there were evaluations."""
     steps = args.steps or round(args.epochs * data.per_epoch / args.accumulate)
     rate = schedule(args.lr, max(steps, 1), args.warmup, args.schedule)
-    optimiser = OPTIMISERS[args.optimiser](
-        model,
-        lr=args.lr,
-        weight_decay=args.weight_decay,
-        max_grad_norm=args.clip or None,
-        layer_decay=args.layer_decay,
-        freeze=args.freeze,
-    )
-    settings = Settings(
-        accumulate=args.accumulate,
-        seed=args.seed,
-        eval_every=args.eval_every,
-        save_every=args.save_every,
-        patience=args.patience,
-        spike=args.spike,
-        on_bad=args.on_bad,
-        log_every=args.log_every,
-        keep=args.keep,
-    )
-    same = {name: value for name, value in vars(args).items() if name not in OUTWARD}
+    listeners: list[Callable[[Mapping[str, Any]], object]] = [Progress(rate.steps)]
     with ExitStack() as stack:
-        run = Run(args.out, {**same, "steps": rate.steps, "data": data.fingerprint}, args.resume)
+        run = Run(args.out, {**_same(args), "steps": rate.steps, "data": data.fingerprint}, args.resume)
         stack.callback(run.close)
-        listeners: list[Callable[[Mapping[str, Any]], object]] = [Progress(rate.steps)]
         if args.tensorboard:
             listeners.append(_tensorboard(args.out, stack))
-        others = tokenizer.save_pretrained
+        optimiser, settings, others = _optimiser(args, model), _settings(args), tokenizer.save_pretrained
         trainer = Trainer(model, optimiser, rate, data, settings, evaluate, metric, larger, run, others, listeners)
         result = trainer.train()
         if result.why != "stopped":
@@ -69,13 +76,34 @@ def train(
     return result
 
 
+def _settings(args: Any) -> Settings:
+    return Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
+
+
+def _optimiser(args: Any, model: BertPreTrainedModel) -> Optimiser:
+    kind: Callable[..., Optimiser] = OPTIMISERS[args.optimiser]
+    return kind(
+        model,
+        lr=args.lr,
+        weight_decay=args.weight_decay,
+        max_grad_norm=args.clip or None,
+        layer_decay=args.layer_decay,
+        freeze=args.freeze,
+    )
+
+
+def _same(args: Any) -> dict[str, Any]:
+    """What must be the same when the run goes on."""
+    return {name: value for name, value in vars(args).items() if name not in OUTWARD}
+
+
 def say_result(result: Result, out: str, metric: str) -> int:
     """The last words of a verb, and its exit status: 130 if a signal ended it."""
     if result.why == "stopped":
-        print(f"stopped at step {result.step}; the same command with --resume goes on", file=sys.stderr)
+        say(f"stopped at step {result.step}; the same command with --resume goes on")
         return 130
     if result.why == "no improvement":
-        print(f"no improvement: ended at step {result.step}", file=sys.stderr)
+        say(f"no improvement: ended at step {result.step}")
     if result.best_step is not None:
         print(f"best {metric} {result.best:.4f} at step {result.best_step}")
     print(f"model written to {out}")
@@ -83,31 +111,50 @@ def say_result(result: Result, out: str, metric: str) -> int:
 
 
 class Progress:
-    """A line a record on stderr."""
+    """A record on stderr, in lines of at most 79 columns, and the time that is left as the latest records suggest."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
+        self.latest: deque[tuple[int, float]] = deque(maxlen=20)
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         step = f"step {record['step']:>{len(str(self.steps))}}/{self.steps}"
         if "loss" in record:
-            rest = (
-                f"loss {record['loss']:.4f}  rate {record['lr']:.2e}  norm {record['norm']:.2f}  "
-                f"{record['tokens_per_second']:,} tokens/s"
-            )
+            parts = [
+                f"loss {record['loss']:.3f}",
+                f"lr {record['lr']:.1e}",
+                f"norm {record['norm']:.3g}",
+                f"{record['tokens_per_second']:,} tokens/s",
+                *self._left(record["step"]),
+            ]
         elif "skipped" in record:
-            rest = f"skipped: {record['skipped']}"
+            parts = [f"skipped: {record['skipped']}"]
         else:
-            rest = "  ".join(f"{name} {value:.4f}" for name, value in record.items() if name != "step")
-        print(f"{step}  {rest}", file=sys.stderr, flush=True)
+            parts = [f"{k.replace('_', ' ')} {v:.4g}" for k, v in record.items() if k != "step"]
+        line = step
+        for part in parts:
+            if len(line) + 2 + len(part) > 79 and line.strip() != step:
+                say(line)
+                line = " " * len(step)
+            line += f"  {part}"
+        say(line)
+
+    def _left(self, step: int) -> Iterator[str]:
+        self.latest.append((step, time.monotonic()))
+        first, since = self.latest[0]
+        if first < step < self.steps:
+            yield f"{duration((time.monotonic() - since) / (step - first) * (self.steps - step))} left"
+
+
+def duration(seconds: float) -> str:
+    """As people say it: 45 s, 12 min, 2.1 h."""
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def _tensorboard(out: str, stack: ExitStack) -> Callable[[Mapping[str, Any]], object]:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        raise InputError("--tensorboard: tensorboardX is missing", "pip install tensorboardX") from None
-    writer = SummaryWriter(str(Path(out) / "tensorboard"))
+    writer = _summary_writer()(str(Path(out) / "tensorboard"))
     stack.callback(writer.close)
 
     def listen(record: Mapping[str, Any]) -> None:
@@ -116,3 +163,13 @@ def _tensorboard(out: str, stack: ExitStack) -> Callable[[Mapping[str, Any]], ob
                 writer.add_scalar(name, value, record["step"])
 
     return listen
+
+
+def _summary_writer() -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise InputError(
+            "--tensorboard: tensorboardX is missing", "pip install 'minibert-numpy[tensorboard]'"
+        ) from None
+    return SummaryWriter

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import math
+from contextlib import suppress
 from typing import Any
 
 from . import PLACES, _natural, _positive, _verb
@@ -84,7 +87,7 @@ def _run(verb: Any, lr: float, batch_size: int, steps: bool) -> None:
     length = run.add_mutually_exclusive_group()
     length.add_argument("--steps", type=_positive, metavar="N", help="updates in all")
     length.add_argument(
-        "--epochs", type=float, metavar="N", help=f"or times through the data (default {1 if steps else 3})"
+        "--epochs", type=_times, metavar="N", help=f"or times through the data (default {1 if steps else 3})"
     )
     run.add_argument("--batch-size", type=_positive, default=batch_size, metavar="N", help=f"(default {batch_size})")
     run.add_argument("--accumulate", type=_positive, default=1, metavar="N", help="batches an update (default 1)")
@@ -113,3 +116,10 @@ def _run(verb: Any, lr: float, batch_size: int, steps: bool) -> None:
         "--on-bad", choices=("stop", "skip"), default="stop", help="what is not finite: stop (default), or skip it"
     )
     run.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files into DIR, too")
+
+
+def _times(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")

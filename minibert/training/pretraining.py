@@ -14,14 +14,47 @@ from ..errors import InputError, InputTooLong
 from ..ops.xp import Array
 from ..text.tokenizer import BertTokenizer
 from .corpus import Corpus
-from .masking import masking_for
+from .masking import Masking, masking_for
 from .pairs import document_pairs, document_segments
 
-__all__ = ["BLOCK", "PretrainingData"]
+__all__ = ["BLOCK", "PretrainingData", "check_options"]
 
 BLOCK = 128  # sentences
 _ORDER, _MASKS = 1, 2  # sites of random numbers; the plan has generators of its own
 _HELD_OUT_SEED = 0  # whatever the run's seed: runs are compared on the same batches
+
+
+def check_options(
+    tokenizer: BertTokenizer,
+    *,
+    batch_size: int,
+    max_seq_length: int = 128,
+    short_seq_prob: float = 0.1,
+    next_sentence: bool = True,
+    masking: str = "token",
+    masked_lm_prob: float = 0.15,
+    max_predictions: int | None = None,
+    hold_out: float = 0.0,
+    seed: int = 0,
+) -> Masking:
+    """InputError for what `PretrainingData` would refuse, whatever the corpus.    -> its masking"""
+    least = 5 if next_sentence else 4  # two tokens and the special ones
+    if batch_size < 1:
+        raise InputError(f"batch_size: expected at least 1, got {batch_size!r}")
+    if max_seq_length < least:
+        raise InputError(f"max_seq_length: expected at least {least}, got {max_seq_length!r}")
+    if max_seq_length > tokenizer.model_max_length:
+        raise InputTooLong(
+            f"max_seq_length: expected at most {tokenizer.model_max_length}, the tokenizer's model_max_length, "
+            f"got {max_seq_length}"
+        )
+    if not 0 <= short_seq_prob <= 1:
+        raise InputError(f"short_seq_prob: expected a number from 0 to 1, got {short_seq_prob!r}")
+    if not 0 <= hold_out < 1:
+        raise InputError(f"hold_out: expected a number from 0 to below 1, got {hold_out!r}")
+    if seed < 0:
+        raise InputError(f"seed: expected at least 0, got {seed!r}")
+    return masking_for(tokenizer, masking, masked_lm_prob, max_predictions)
 
 
 class PretrainingData:
@@ -62,22 +95,18 @@ class PretrainingData:
         hold_out: float = 0.0,
         seed: int = 0,
     ) -> None:
-        least = 5 if next_sentence else 4  # two tokens and the special ones
-        if batch_size < 1:
-            raise InputError(f"batch_size: expected at least 1, got {batch_size!r}")
-        if max_seq_length < least:
-            raise InputError(f"max_seq_length: expected at least {least}, got {max_seq_length!r}")
-        if max_seq_length > tokenizer.model_max_length:
-            raise InputTooLong(
-                f"max_seq_length: expected at most {tokenizer.model_max_length}, the tokenizer's model_max_length, "
-                f"got {max_seq_length}"
-            )
-        if not 0 <= short_seq_prob <= 1:
-            raise InputError(f"short_seq_prob: expected a number from 0 to 1, got {short_seq_prob!r}")
-        if not 0 <= hold_out < 1:
-            raise InputError(f"hold_out: expected a number from 0 to below 1, got {hold_out!r}")
-        if seed < 0:
-            raise InputError(f"seed: expected at least 0, got {seed!r}")
+        self._masking = check_options(
+            tokenizer,
+            batch_size=batch_size,
+            max_seq_length=max_seq_length,
+            short_seq_prob=short_seq_prob,
+            next_sentence=next_sentence,
+            masking=masking,
+            masked_lm_prob=masked_lm_prob,
+            max_predictions=max_predictions,
+            hold_out=hold_out,
+            seed=seed,
+        )
         if corpus.tokenizer != tokenizer.fingerprint:
             raise InputError(
                 "corpus: expected one tokenised with this tokenizer, got one of another",
@@ -89,7 +118,6 @@ class PretrainingData:
         self.short_seq_prob = short_seq_prob
         self.next_sentence = next_sentence
         self.seed = seed
-        self._masking = masking_for(tokenizer, masking, masked_lm_prob, max_predictions)
         self._special = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id or 0
         options = {
             "corpus": corpus.fingerprint,
