@@ -42,6 +42,8 @@ examples:
   minibert explain layer_norm
   minibert exercise list
   minibert train-vocab corpus.txt --output vocab.txt
+  minibert pretrain corpus.txt --vocab vocab.txt --out RUN
+  minibert plot RUN
 
 MODEL is a folder with weights and their config.json, a weight file, the prefix of a
 TensorFlow checkpoint, pkg:NAME/sub/dir inside an installed Python package, or org/name

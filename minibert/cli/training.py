@@ -124,7 +124,7 @@ class Progress:
                 f"loss {record['loss']:.3f}",
                 f"lr {record['lr']:.1e}",
                 f"norm {record['norm']:.3g}",
-                f"{record['tokens_per_second']:,} tokens/s",
+                f"{record['tokens_per_second']:,} tok/s",
                 *self._left(record["step"]),
             ]
         elif "skipped" in record:
@@ -140,10 +140,11 @@ class Progress:
         say(line)
 
     def _left(self, step: int) -> Iterator[str]:
-        self.latest.append((step, time.monotonic()))
-        first, since = self.latest[0]
+        now = time.monotonic()
+        self.latest.append((step, now))
+        first, then = self.latest[0]
         if first < step < self.steps:
-            yield f"{duration((time.monotonic() - since) / (step - first) * (self.steps - step))} left"
+            yield f"{duration((now - then) / (step - first) * (self.steps - step))} left"
 
 
 def duration(seconds: float) -> str:

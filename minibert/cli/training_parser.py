@@ -11,9 +11,10 @@ from . import PLACES, _natural, _positive, _verb
 
 
 def add_training_verbs(verbs: Any) -> None:
-    """train-vocab, pretrain."""
+    """train-vocab, pretrain, plot."""
     _vocab(verbs)
     _pretrain(verbs)
+    _plot(verbs)
 
 
 def _vocab(verbs: Any) -> None:
@@ -76,6 +77,13 @@ def _pretrain(verbs: Any) -> None:
     model.add_argument("--activation", default="gelu", metavar="NAME", help="(default gelu)")
     model.add_argument("--dropout", type=float, default=0.1, metavar="P", help="(default 0.1)")
     _run(pretrain, lr=5e-4, batch_size=32, steps=True)
+
+
+def _plot(verbs: Any) -> None:
+    plot = _verb(verbs, "plot", "draw what runs have measured, step by step", model=None)
+    plot.add_argument("folders", nargs="+", metavar="DIR", help="the folder of a run, which may still be going on")
+    plot.add_argument("--png", metavar="FILE", help="a picture, instead of one in the terminal")
+    plot.add_argument("--json", action="store_true", help="print the records as JSON")
 
 
 def _run(verb: Any, lr: float, batch_size: int, steps: bool) -> None:

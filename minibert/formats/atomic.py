@@ -49,7 +49,9 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | Iterable[bytes |
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
-            error.filename, error.filename2 = str(path), None  # a full disk names none, the temporary one is our affair
+            if error.filename2 is not None:
+                del error.filename2  # set to None, it would be shown as such
+            error.filename = str(path)  # a full disk names none, the temporary one is our affair
         raise
     sync_folder(path.parent)
 

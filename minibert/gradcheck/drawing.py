@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,18 +33,15 @@ def terminal(curve: Curve) -> str:
     x_high, x_low = (math.log10(float(h)) for h in (curve.steps[0], curve.steps[-1]))
     shown = [_shown(line) for line in curve.lines]
     top = max(1, math.ceil(max(float(e.max()) for e in shown)))
-    grid = [[" "] * width for _ in range(top - LOWEST + 1)]
-    for line, exponents in zip(curve.lines, shown, strict=True):  # where two meet, the first is seen
-        for h, exponent in zip(curve.steps, exponents, strict=True):
-            column = round((x_high - math.log10(float(h))) / max(x_high - x_low, 1e-9) * (width - 1))
-            row = top - round(float(exponent))
-            cell = grid[row][column]
-            grid[row][column] = LETTERS[line.name] if cell == " " else cell
+    x = (x_high - np.log10(np.asarray(curve.steps, float))) / max(x_high - x_low, 1e-9)
+    points = [
+        (LETTERS[line.name], x, (y - LOWEST) / (top - LOWEST)) for line, y in zip(curve.lines, shown, strict=True)
+    ]
     lines = ["relative error of the derivative"]
-    for row, cells in enumerate(grid):
+    for row, cells in enumerate(grid(points, width, top - LOWEST + 1)):
         exponent = top - row
         label = ("0" if exponent == LOWEST else f"1e{exponent}") if exponent % 2 == 0 or exponent == LOWEST else ""
-        lines.append(f"{label:>{left - 2}} |{''.join(cells)}".rstrip())
+        lines.append(f"{label:>{left - 2}} |{cells}".rstrip())
     lines.append(" " * (left - 2) + " +" + "-" * width)
     ticks = [" "] * (width + 8)
     for exponent in range(math.floor(x_high), math.ceil(x_low) - 1, -2):
@@ -61,6 +59,17 @@ def terminal(curve: Curve) -> str:
     lines.append(f"  noise of f: {curve.noise:.1e}; best step and the error there are predicted from it")
     lines.append(f"  truth: {'complex step' if curve.analytic else 'Richardson at its best step: f is not analytic'}")
     return "\n".join(lines)
+
+
+def grid(curves: Iterable[tuple[str, Array, Array]], columns: int, rows: int) -> list[str]:
+    """Lines of characters: each curve's own at its points, x from 0, left, to 1, y from 0, at the bottom, to 1. Where
+    two curves meet, the first is seen."""
+    cells = [[" "] * columns for _ in range(rows)]
+    for mark, x, y in curves:
+        for right, up in zip(np.rint(x * (columns - 1)), np.rint(y * (rows - 1)), strict=True):
+            row, column = rows - 1 - int(up), int(right)
+            cells[row][column] = mark if cells[row][column] == " " else cells[row][column]
+    return ["".join(line) for line in cells]
 
 
 def save(curve: Curve, path: str | Path) -> None:
