@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, NotFound
-from ..training.plotting import read_runs, save, terminal
+from .plotting import read_runs, save, terminal
 
 
 def run(args: Any) -> None:

@@ -2,7 +2,7 @@
 
 loop.py         the loop: batches in, weights out; settings.py, signals.py
 optimisers.py   AdamW and others on the flat block; schedules.py
-runs.py         the folder of a run: checkpoints, metrics.jsonl; plotting.py draws them
+runs.py         the folder of a run: checkpoints, metrics.jsonl
 readers/        files -> examples
 corpus.py       text files -> token ids on disk
 pretraining.py  batches for pre-training: pairs.py, masking.py

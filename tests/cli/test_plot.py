@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from minibert.cli import main
+from minibert.cli.plotting import Measured, _ticks, panels, read_runs, save, smooth, terminal
 from minibert.errors import LoadError, NotFound
-from minibert.training.plotting import Measured, _ticks, panels, read_runs, save, smooth, terminal
 
 
 def written(folder, steps=1000, seed=0, torn=True, total=2000):

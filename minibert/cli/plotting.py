@@ -14,7 +14,7 @@ from ..errors import LoadError, NotFound
 from ..formats.jsonfile import read_json
 from ..gradcheck.drawing import COLOURS, grid
 from ..ops.xp import Array
-from .runs import read_metrics
+from ..training.runs import read_metrics
 
 MARKS = "abcdefghijklmnopqrstuvwxyz"
 WIDTH, LEFT = 79, 10
