@@ -152,6 +152,27 @@ def draw_binary(draw):
     return logits, rng_of(draw).integers(0, 2, logits.shape)
 
 
+def draw_mean_pool(draw):
+    lengths = draw(st.lists(st.sampled_from([0, 1, 2, 9]), min_size=1, max_size=4))
+    return matrix(draw, sum(lengths), draw(sizes)), cu_of(lengths)
+
+
+def draw_unit(draw):
+    """Of one or two features the true dx is (nearly) 0, the difference of large terms: as in draw_layer_norm."""
+    return (matrix(draw, draw(sizes), draw(sizes.filter(lambda s: s > 3))),)
+
+
+def draw_cosine(draw):
+    """The second of another shape first: with the same seed both would be parallel, and the true gradients 0."""
+    n, h = draw(sizes), draw(sizes.filter(lambda s: s > 3))
+    return matrix(draw, n, h), matrix(draw, n, h + 1)[:, 1:]
+
+
+def draw_cosine_matrix(draw):
+    n, m, h = draw(sizes), draw(sizes), draw(sizes.filter(lambda s: s > 3))
+    return matrix(draw, n, h), matrix(draw, m, h + 1)[:, 1:], draw(st.sampled_from([1.0, 20.0]))
+
+
 # ---- plain statements -----------------------------------------------------------------------------------------------
 
 
@@ -292,6 +313,17 @@ def naive_binary(logits, targets):
     return np.array(math.fsum(losses) / len(losses))
 
 
+def naive_mean_pool(x, cu):
+    y = np.zeros((len(cu) - 1, x.shape[1]))
+    for row, (a, b) in zip(y, itertools.pairwise(cu), strict=True):
+        row[:] = [math.fsum(column) / (b - a) if b > a else 0.0 for column in x[a:b].T]
+    return y
+
+
+def naive_cosine(a, b):
+    return math.fsum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
+
+
 def cdf(v):
     return 0.5 * math.erfc(-v * math.sqrt(0.5))
 
@@ -332,5 +364,10 @@ OPERATORS = (
     OpSpec("span_cross_entropy", draw_span, naive_span),
     OpSpec("crf", draw_crf, naive_crf),
     OpSpec("binary_cross_entropy", draw_binary, naive_binary),
+    OpSpec("mean_pool", draw_mean_pool, naive_mean_pool),
+    OpSpec("unit", draw_unit, lambda x: np.array([row / math.hypot(*row) for row in x])),
+    OpSpec("cosine", draw_cosine, lambda a, b: np.array([naive_cosine(*pair) for pair in zip(a, b, strict=True)])),
+    OpSpec("cosine_matrix", draw_cosine_matrix,
+           lambda a, b, scale: np.array([[scale * naive_cosine(x, y) for y in b] for x in a])),
     OpSpec("mean_squared_error", draw_binary, lambda x, z: np.mean((x - z) ** 2)),
 )  # fmt: skip

@@ -35,6 +35,8 @@ Reading order:
     losses        p - onehot, and the mean it is divided by
     crf           whole sequences of tags: forward-backward is backpropagation
     weighted      cross-entropy with class weights and label smoothing
+    pooling       one vector a text; a length is no constant
+    similarity    cosines of pairs, and ranking within a batch
     optimiser     AdamW, two steps worked out
 """
 
@@ -74,6 +76,8 @@ from .losses import (
     span_cross_entropy_backward,
 )
 from .optimiser import adamw, global_norm, lamb, sgd
+from .pooling import mean_pool, mean_pool_backward, unit, unit_backward
+from .similarity import cosine, cosine_backward, cosine_matrix, cosine_matrix_backward
 from .softmax import softmax, softmax_backward
 from .weighted import weighted_cross_entropy, weighted_cross_entropy_backward
 
@@ -87,6 +91,10 @@ __all__ = [
     "attention_probs",
     "binary_cross_entropy",
     "binary_cross_entropy_backward",
+    "cosine",
+    "cosine_backward",
+    "cosine_matrix",
+    "cosine_matrix_backward",
     "crf",
     "crf_backward",
     "crf_decode",
@@ -117,6 +125,8 @@ __all__ = [
     "linear",
     "linear_backward",
     "linear_cross_entropy_backward",
+    "mean_pool",
+    "mean_pool_backward",
     "mean_squared_error",
     "mean_squared_error_backward",
     "relu",
@@ -132,6 +142,8 @@ __all__ = [
     "span_cross_entropy_backward",
     "tanh",
     "tanh_backward",
+    "unit",
+    "unit_backward",
     "weighted_cross_entropy",
     "weighted_cross_entropy_backward",
 ]
