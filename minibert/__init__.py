@@ -28,6 +28,8 @@ _HOME = {
     "BertForTokenClassification": "models.finetuning",
     "BertCrfForTokenClassification": "models.crf",
     "BertForQuestionAnswering": "models.finetuning",
+    "BertForSentencePairs": "models.sentences",
+    "BertForSentenceRanking": "models.sentences",
     "BertTokenizer": "text.tokenizer",
     "SentenceEncoder": "tasks.embed",
     "fill_mask": "tasks.fill_mask",
@@ -50,6 +52,8 @@ __all__ = [
     "BertForNextSentencePrediction",
     "BertForPreTraining",
     "BertForQuestionAnswering",
+    "BertForSentencePairs",
+    "BertForSentenceRanking",
     "BertForSequenceClassification",
     "BertForTokenClassification",
     "BertModel",
@@ -82,6 +86,7 @@ if TYPE_CHECKING:
         BertForTokenClassification,
     )
     from .models.pretraining import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
+    from .models.sentences import BertForSentencePairs, BertForSentenceRanking
     from .tasks.embed import SentenceEncoder
     from .tasks.fill_mask import fill_mask
     from .tasks.pipeline import pipeline

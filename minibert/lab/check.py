@@ -13,6 +13,7 @@ from ..models.config import BertConfig
 from ..models.encoder import BertEncoder
 from ..models.parameters import Keep
 from ..models.pretraining import BertForPreTraining
+from ..models.sentences import BertForSentencePairs, BertForSentenceRanking
 from ..ops.xp import Array
 
 TINY = BertConfig(
@@ -108,7 +109,8 @@ def scale_weights(model: BertPreTrainedModel, std: float, seed: int = 0) -> None
 def specimen(model: BertPreTrainedModel, seed: int = 0, length: int = 12) -> Prepared:
     """A batch that has what trips backward passes: uneven lengths, repeated tokens, unlabelled rows, two segments.
 
-    For BertForPreTraining, and for BertModel and BertEncoder, which get random cotangents in place of labels.
+    For BertForPreTraining; for BertModel and BertEncoder, which get random cotangents in place of labels; and for the
+    models of pairs, where the second text of each has the length of another's first.
     """
     rng = np.random.default_rng(seed)
     length = min(length, model.config.max_position_embeddings)
@@ -128,4 +130,10 @@ def specimen(model: BertPreTrainedModel, seed: int = 0, length: int = 12) -> Pre
         labels = np.where(rng.random(ids.shape) < 0.4, rng.integers(0, model.config.vocab_size, ids.shape), -100)
         labels[0, 1] = ids[0, 2]
         return model.prepare(**inputs, labels=labels, next_sentence_label=[1, -100, 0])
-    raise InputError(f"specimen: expected a BertEncoder, BertModel or BertForPreTraining, got {type(model).__name__}")
+    if isinstance(model, BertForSentencePairs):
+        others = {"input_ids": rng.integers(0, model.config.vocab_size, ids.shape)}
+        pairs = {k: np.stack([x, others.get(k, np.roll(x, 1, axis=0))], axis=1) for k, x in inputs.items()}
+        scored = {} if isinstance(model, BertForSentenceRanking) else {"labels": rng.random(3)}
+        return model.prepare(**pairs, **scored)
+    expected = "a BertEncoder, BertModel, BertForPreTraining or a model of pairs"
+    raise InputError(f"specimen: expected {expected}, got {type(model).__name__}")

@@ -65,6 +65,12 @@ class Symbols(Mapping[str, Any]):
                 return model.config.layer_norm_eps
             case "", "π":
                 return np.pi
+            case "", "scale":
+                return getattr(model, part)
+            case "", "texts":
+                return np.repeat(np.arange(len(batch.sequences)), np.diff(batch.cu_seqlens))
+            case "", "lengths":
+                return np.diff(batch.cu_seqlens)
             case "", "K":
                 return batch.choices
             case "", "F":

@@ -27,6 +27,10 @@ TAPPED = {
     "add_layer_norm_backward": ("dadded",),
     "feed_forward": ("u", "a"),
     "feed_forward_backward": ("da", "du"),
+    "cosine": ("u", "v"),
+    "cosine_backward": ("du", "dv"),
+    "cosine_matrix": ("u", "v"),
+    "cosine_matrix_backward": ("du", "dv"),
     "linear_cross_entropy_backward": ("dlogits",),
 }
 """Of each operator the variables that are tensors of their own: neither its arguments nor its result."""

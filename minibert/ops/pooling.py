@@ -30,7 +30,7 @@ Derivation.
 
 In code. Padding is nowhere: rows are real tokens. The sum of a text is one slice, and its way back one repetition.
 
-    pooled[b] = x[start:end].sum(axis=0)
+    sums[b] = x[start:end].sum(axis=0)
     return (dy * weights[:, None]).repeat(lengths, axis=0)
     return (dy - y * (dy * y).sum(axis=-1, keepdims=True)) * inverse
 
@@ -103,13 +103,12 @@ def mean_pool(x: Array, cu_seqlens: Array) -> tuple[Array, MeanPoolCache]:
     xp = namespace(x)
     borders = list(itertools.pairwise(cu_seqlens.tolist()))
     lengths = [end - start for start, end in borders]
-    pooled = xp.empty((len(lengths), *x.shape[1:]), x.dtype)
+    sums = xp.empty((len(lengths), *x.shape[1:]), x.dtype)
     for b, (start, end) in enumerate(borders):  # a loop: reduceat along this axis is 20 times slower
-        pooled[b] = x[start:end].sum(axis=0)
+        sums[b] = x[start:end].sum(axis=0)
     counts = xp.asarray(lengths, dtype=real(x).dtype)
-    weights = (counts > 0) / xp.maximum(counts, 1)
-    pooled /= xp.maximum(counts, 1)[:, None]
-    return pooled, MeanPoolCache(lengths, weights)
+    y = sums / xp.maximum(counts, 1)[:, None]
+    return y, MeanPoolCache(lengths, (counts > 0) / xp.maximum(counts, 1))
 
 
 def mean_pool_backward(dy: Array, cache: MeanPoolCache) -> Array:

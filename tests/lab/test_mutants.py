@@ -17,7 +17,7 @@ from minibert.lab.mutants import MUTANTS, SETTINGS, Bench, Mutant, plant
 each_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.slug)
 FAMILIES = {
     "activation", "attention", "dropout", "embedding", "feed-forward", "gelu", "head", "layer norm", "linear", "loss",
-    "residual",
+    "residual", "similarity",
 }  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def test_every_parameter_and_every_call_has_an_entry(case, dropout_seed):
 def test_every_operator_with_a_backward_pass_is_seen_by_some_trace():
     seen = {call.operator for case in CASES for call in traced(case).calls}
     pairs = {name for name in ops.__all__ if f"{name}_backward" in ops.__all__}
-    inside = {"softmax", "gelu_new", "relu", "silu"}  # within attention and feed_forward
+    inside = {"softmax", "gelu_new", "relu", "silu", "unit"}  # within attention, feed_forward, cosines
     only_asked = {"cross_attention", "scatter_rows"}  # where few tokens are asked for; a trace computes all
     assert pairs - seen == (inside - seen) | only_asked
 

@@ -16,6 +16,7 @@ from minibert.models.finetuning import (
     BertForTokenClassification,
 )
 from minibert.models.pretraining import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
+from minibert.models.sentences import BertForSentencePairs, BertForSentenceRanking
 
 IDS = np.array([[3, 8, 5, 8, 1, 40]])
 ONE_CLASS = {"id2label": {0: "score"}, "label2id": {"score": 0}, "num_labels": 1}
@@ -24,6 +25,18 @@ ONE_CLASS = {"id2label": {0: "score"}, "label2id": {"score": 0}, "num_labels": 1
 def weighted_tags(config, dtype):
     model = BertForTokenClassification(config, dtype=dtype)
     model.set_loss_options(class_weights=[0.5, 2.0], label_smoothing=0.1)
+    return model
+
+
+def pairs_by_first_token(config, dtype):
+    model = BertForSentencePairs(config, dtype=dtype)
+    model.set_pooling("cls")
+    return model
+
+
+def symmetric_ranking(config, dtype):
+    model = BertForSentenceRanking(config, dtype=dtype)
+    model.set_ranking(scale=5.0, symmetric=True)
     return model
 
 
@@ -42,6 +55,10 @@ CASES = {
     "tags on a path": (BertCrfForTokenClassification, {}, {"labels": [[-100, 1, -100, 0, 1, -100]]}),
     "weighted tags": (weighted_tags, {}, {"labels": [[-100, 1, 0, 0, 1, -100]]}),
     "spans": (BertForQuestionAnswering, {}, {"start_positions": [2], "end_positions": [4]}),
+    "pairs of texts": (BertForSentencePairs, {}, None),
+    "pairs, first token": (pairs_by_first_token, {}, None),
+    "ranking": (BertForSentenceRanking, {}, None),
+    "symmetric ranking": (symmetric_ranking, {}, None),
     "choices": (BertForMultipleChoice, {}, {"labels": [1]}),
 }
 

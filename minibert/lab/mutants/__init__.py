@@ -9,6 +9,7 @@ normalisation.py   layer normalisation and the residual branches around it
 activations.py     GELU in both forms, relu, silu, tanh, and the feed-forward network
 attention.py       self-attention, cross-attention, the dropout inside them
 tables.py          linear layers, embeddings, moved rows, dropout
+sentences.py       pooled vectors and their cosines
 losses.py          cross-entropy and the tied decoder, spans, paths of tags, binary cross-entropy, mean squared error
 
 `call` counts an operator's calls from the loss down: in a model of four layers call 2 of `add_layer_norm_backward`, or
@@ -30,9 +31,10 @@ from .attention import ATTENTION
 from .losses import LOSSES
 from .normalisation import NORMALISATION
 from .planting import Mutant, plant
+from .sentences import SENTENCES
 from .settings import SETTINGS, Bench, Setting
 from .tables import TABLES
 
-MUTANTS = (*NORMALISATION, *ACTIVATIONS, *ATTENTION, *TABLES, *LOSSES)
+MUTANTS = (*NORMALISATION, *ACTIVATIONS, *ATTENTION, *TABLES, *LOSSES, *SENTENCES)
 
 __all__ = ["MUTANTS", "SETTINGS", "Bench", "Mutant", "Setting", "plant"]

@@ -15,6 +15,7 @@ from ...models.crf import BertCrfForTokenClassification
 from ...models.finetuning import BertForQuestionAnswering, BertForSequenceClassification
 from ...models.parameters import Block, Keep
 from ...models.pretraining import BertForPreTraining
+from ...models.sentences import BertForSentencePairs, BertForSentenceRanking
 from ...ops.losses import IGNORE_INDEX
 from ...ops.xp import Array
 from ..check import TINY, directions, gradients, scale_weights, specimen
@@ -42,6 +43,8 @@ class Setting(NamedTuple):
         model = self.cls(config, dtype="float64")
         model.ops = ops
         scale_weights(model, std, seed)
+        if isinstance(model, BertForSentencePairs):
+            return model, specimen(model, seed)
         batch, labels = specimen(BertForPreTraining(config, dtype="float64"), seed)
         if self.padding:
             ids: Array = batch.input_ids
@@ -77,6 +80,8 @@ SETTINGS: Mapping[str, Setting] = {
         BertForSequenceClassification, config=_THREE, labels=(("multi_label_classification", _SEVERAL),)
     ),
     "regression": Setting(BertForSequenceClassification, config=_THREE, labels=(("regression", _NUMBERS),)),
+    "pairs": Setting(BertForSentencePairs),
+    "ranking": Setting(BertForSentenceRanking),
 }
 
 

@@ -20,7 +20,8 @@ from ...models.finetuning import (
     BertForTokenClassification,
 )
 from ...models.pretraining import NSP, BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
-from . import encoder, heads
+from ...models.sentences import BertForSentencePairs
+from . import encoder, heads, pairs
 from .entries import AXES, Entry, Gradient, Room
 
 __all__ = ["AXES", "Entry", "registry"]
@@ -68,6 +69,9 @@ def _last(model: BertPreTrainedModel, room: Room, body: str, dropout: bool) -> G
     if model.pooled:
         room.symbols |= {"t_P": f"{body}pooler.first", "first": "first_tokens"}
         terms.append("Σ_m [first[m] = n]·dt_P[m,i]")
+    if isinstance(model, BertForSentencePairs):
+        dx = pairs.last(room, model)
+        terms, code = [dx.equation], dx.code
     if isinstance(model, BertForPreTraining):
         code = "models.pretraining:BertForPreTraining._head_backward.return"
     if not terms:
@@ -85,6 +89,9 @@ def _head(
 ) -> None:
     """Everything above the encoder."""
     config = model.config
+    if isinstance(model, BertForSentencePairs):
+        pairs.pairs(Room(entries, "", config, {"y": y}), model)
+        return
     gradient: Callable[[Room, str], Gradient]
     if model.pooled:
         room = Room(entries, f"{body}pooler.", config, {"y": y})

@@ -25,6 +25,7 @@ AXES = {
     "C": "class",
     "M": "asked place",
     "B": "sequence",
+    "Q": "pair of texts",
 }
 """The letters of axes in words. A primed one, T′, is of the tokens that are attended to."""
 

@@ -72,7 +72,7 @@ def cross_entropy(room: Room, loss: str, c: str = "c") -> Gradient:
     room.symbols |= {"label": f"{loss}.labels", "ω": f"{loss}.weights"}
     shifted = "exp(l[n,{}] − max_j(l[n,j]))"
     log_sum = f"log(Σ_v {shifted.format('v')}) + max_j(l[n,j])"
-    _loss(room, loss, f"L = Σ_n ω[n]·({log_sum} − l[n,label[n]])", "cross_entropy.return")
+    loss_of(room, loss, f"L = Σ_n ω[n]·({log_sum} − l[n,label[n]])", "cross_entropy.return")
     return Gradient(
         f"ω[n]·({shifted.format(c)}/Σ_w {shifted.format('w')} − [{c} = label[n]])", "cross_entropy_backward.return"
     )
@@ -82,7 +82,7 @@ def choices(room: Room, loss: str) -> Gradient:
     """As cross_entropy, among the K texts of a question, which lie one after another."""
     room.symbols |= {"label": f"{loss}.labels", "ω": f"{loss}.weights", "K": "K"}
     one = "log(Σ_n [n÷K = q]·exp(l[n,0])) − l[qK+label[q],0]"
-    _loss(room, loss, f"L = Σ_q ω[q]·({one})", "cross_entropy.return")
+    loss_of(room, loss, f"L = Σ_q ω[q]·({one})", "cross_entropy.return")
     softmax = "exp(l[n,0])/Σ_m [m÷K = n÷K]·exp(l[m,0])"
     return Gradient(f"ω[n÷K]·({softmax} − [n%K = label[n÷K]])", "cross_entropy_backward.return")
 
@@ -93,7 +93,7 @@ def weighted_cross_entropy(room: Room, loss: str) -> Gradient:
     shifted = "exp(l[n,{}] − max_j(l[n,j]))"
     log_sum = f"log(Σ_v {shifted.format('v')}) + max_j(l[n,j])"
     total = "(Σ_w τ[n,w])"
-    _loss(room, loss, f"L = Σ_n ({total}·({log_sum}) − Σ_c τ[n,c]·l[n,c])", "weighted_cross_entropy.return")
+    loss_of(room, loss, f"L = Σ_n ({total}·({log_sum}) − Σ_c τ[n,c]·l[n,c])", "weighted_cross_entropy.return")
     return Gradient(
         f"{total}·{shifted.format('c')}/(Σ_v {shifted.format('v')}) − τ[n,c]", "weighted_cross_entropy_backward.return"
     )
@@ -115,14 +115,14 @@ def crf(room: Room, loss: str) -> Gradient:
         gradient_code="crf_backward.return")  # fmt: skip
     ends = "A_S[label[first[q]]] + A_E[label[last[q]]]"
     score = f"(Σ_m e[m,label[m]]) + (Σ_k A[label[from[k]],label[to[k]]]) + Σ_q ({ends})"
-    _loss(room, loss, f"L = ((Σ_q Z[q]) − ({score}))/S", "crf.loss")
+    loss_of(room, loss, f"L = ((Σ_q Z[q]) − ({score}))/S", "crf.loss")
     return Gradient("Σ_m [asked[m] = n]·de[m,c]", "gather_rows_backward.return")
 
 
 def mean_squared_error(room: Room, loss: str) -> Gradient:
     """As cross_entropy, for regression."""
     room.symbols |= {"target": "targets"}
-    _loss(room, loss, "L = mean_n(mean_c((l[n,c] − target[n,c])^2))", "mean_squared_error.loss")
+    loss_of(room, loss, "L = mean_n(mean_c((l[n,c] − target[n,c])^2))", "mean_squared_error.loss")
     room.symbols["size"] = "targets.size"
     return Gradient("2·(l[n,c] − target[n,c])/size", "mean_squared_error_backward.return")
 
@@ -131,7 +131,7 @@ def binary_cross_entropy(room: Room, loss: str) -> Gradient:
     """As cross_entropy, for several labels at once."""
     room.symbols |= {"target": "targets", "size": "targets.size"}
     one = "log(1 + exp(l[n,c])) − l[n,c]·target[n,c]"
-    _loss(room, loss, f"L = mean_n(mean_c({one}))", "binary_cross_entropy.loss")
+    loss_of(room, loss, f"L = mean_n(mean_c({one}))", "binary_cross_entropy.loss")
     return Gradient("(sigmoid(l[n,c]) − target[n,c])/size", "binary_cross_entropy_backward.return")
 
 
@@ -141,7 +141,7 @@ def spans(room: Room, loss: str) -> Gradient:
     for column, end in enumerate(("start", "end")):
         at = f"l[n,{column}]"
         log_sum = f"log(Σ_n exp({at} − max_m(l[m,{column}]))) + max_m(l[m,{column}])"
-        _loss(room, f"{loss}.{end}", f"L = {log_sum} − l[answer[{column}],{column}]", "span_cross_entropy.return", end,
+        loss_of(room, f"{loss}.{end}", f"L = {log_sum} − l[answer[{column}],{column}]", "span_cross_entropy.return", end,
             half="/2")  # fmt: skip
     shifted = "exp(l[{},c] − max_j(l[j,c]))"
     return Gradient(f"({shifted.format('n')}/Σ_m {shifted.format('m')} − [n = answer[c]])/2", SPANS_DL)
@@ -150,11 +150,11 @@ def spans(room: Room, loss: str) -> Gradient:
 def spans_of_several(room: Room, loss: str) -> Gradient:
     """Of several texts the loss is a mean of such: no equation of one text is true of it."""
     for end in "start", "end":
-        _loss(room, f"{loss}.{end}", "", "span_cross_entropy.return", end, half="/2")
+        loss_of(room, f"{loss}.{end}", "", "span_cross_entropy.return", end, half="/2")
     return Gradient("", SPANS_DL)
 
 
-def _loss(room: Room, name: str, equation: str, code: str, which: str = "", half: str = "") -> None:
+def loss_of(room: Room, name: str, equation: str, code: str, which: str = "", half: str = "") -> None:
     outside = Room(room.entries, "", room.config, room.symbols)
     symbol = f"L_{which}" if which else "L"
     gradient = f"d{symbol} = 1{half}" if half else ""
