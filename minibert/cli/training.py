@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import InputError
 from ..models.base import BertPreTrainedModel
-from ..text.tokenizer import BertTokenizer
 from ..training import Data, Optimiser, Result, Run, Settings, Trainer, schedule
 from ..training.optimisers import OPTIMISERS
 from ..training.runs import check_run
@@ -51,7 +50,7 @@ def check(args: Any, model: BertPreTrainedModel) -> None:
 def train(
     args: Any,
     model: BertPreTrainedModel,
-    tokenizer: BertTokenizer,
+    tokenizer: Files,
     data: Data,
     evaluate: Callable[[BertPreTrainedModel], Mapping[str, float]] | None,
     metric: str = "loss",
@@ -108,6 +107,14 @@ def say_result(result: Result, out: str, metric: str) -> int:
         print(f"best {metric} {result.best:.4f} at step {result.best_step}")
     print(f"model written to {out}")
     return 0
+
+
+class Files(Protocol):
+    """What is written beside a model: its tokenizer, for one."""
+
+    def save_pretrained(self, directory: Any) -> Any:
+        """Write the files into the folder."""
+        ...
 
 
 class Progress:

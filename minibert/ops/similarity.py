@@ -12,9 +12,9 @@ No loss of its own is needed, as cosines are numbers, and rows of a matrix are l
     regression      mean_squared_error(s, scores): the cosine is to be the score
     ranking         cross_entropy(x, [0, 1, 2, ...]): each a picks its own b
 
-Ranking takes pairs alone, without scores or wrong answers: the wrong answers are the other texts of the batch (Henderson
-et al. 2017, §4.4). A cosine is at most 1, so without λ no softmax over C texts could get sure; λ is 20 where nothing
-else is said. Turned around, each b picks its a: the same with the matrix transposed; symmetric is the mean of the two.
+Ranking takes pairs alone, without scores or wrong answers: those are the other texts of the batch (Henderson et al.
+2017, §4.4). A cosine is at most 1, so without λ no softmax over C texts could get sure; λ is 20 where nothing else is
+said. Turned around, each b picks its a: the same with the matrix transposed; symmetric is the mean of the two.
 
 Derivation.
 1. A product of two gives each factor the other one. Of pairs, and of the matrix, where each u meets all v:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from array import array
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ import numpy as np
 from ..errors import InputError
 from ..locate import locate
 from ..models.encoder import BertEncoder
+from ..ops import mean_pool
 from ..ops.xp import Array
 from ..text.tokenizer import BertTokenizer
 from .batches import batches_of
-from .sentence_folder import read_folder
+from .sentence_folder import read_folder, write_folder
 from .vocabulary import check_vocabulary
 
 
@@ -34,7 +36,7 @@ def _each(reduction: np.ufunc, x: Array, cu_seqlens: Array) -> Array:
 POOLINGS: dict[str, Callable[[Array, Array], Array]] = {
     "cls": lambda x, cu_seqlens: x[cu_seqlens[:-1]],
     "max": lambda x, cu_seqlens: _each(np.maximum, x, cu_seqlens),
-    "mean": lambda x, cu_seqlens: _each(np.add, x, cu_seqlens) / np.diff(cu_seqlens)[:, None],
+    "mean": lambda x, cu_seqlens: mean_pool(x, cu_seqlens)[0],
     "mean_sqrt_len": lambda x, cu_seqlens: _each(np.add, x, cu_seqlens) / np.sqrt(np.diff(cu_seqlens))[:, None],
 }
 
@@ -131,11 +133,10 @@ class SentenceEncoder:
             return self.encode([texts], batch_size, normalize, progress)[0]
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size: expected a positive integer, got {batch_size!r}")
-        texts = self._prepared(texts)
-        vectors = np.empty((len(texts), self.dimension), dtype=self.model.dtype)
-        rows = self._tokenize(texts)
+        rows = self.tokenize(texts)
+        vectors = np.empty((len(rows), self.dimension), dtype=self.model.dtype)
         batches = list(batches_of([len(row) for row in rows], batch_size * self.max_length))
-        for batch in _with_progress(batches, len(texts), progress):
+        for batch in _with_progress(batches, len(rows), progress):
             ids = np.frombuffer(b"".join(rows[i] for i in batch), np.intc)
             lengths = [len(rows[i]) for i in batch]
             states = self.model.packed_hidden_states(ids, lengths, only_first=set(self.pooling) == {"cls"})
@@ -148,6 +149,17 @@ class SentenceEncoder:
         """Cosine of the angle between every vector of a (n, H) and every one of b (m, H) -> (n, m)."""
         return _unit(a) @ _unit(b).T
 
+    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
+        """Write model, tokenizer and settings as a folder that sentence-transformers and `from_pretrained` read."""
+        self.model.save_pretrained(directory)
+        self.save_settings(directory)
+
+    def save_settings(self, directory: str | os.PathLike[str]) -> None:
+        """Write all but the model into the folder where it is: tokenizer, pooling, normalising, length, prompt."""
+        settings = self.pooling, self.normalize, self.max_length, self.lower_case, self.prompt
+        write_folder(Path(directory), self.model.config.hidden_size, *settings)
+        self.tokenizer.save_pretrained(directory)
+
     def _prepared(self, texts: Sequence[str]) -> list[str]:
         texts = list(texts)
         for i, text in enumerate(texts):
@@ -156,8 +168,12 @@ class SentenceEncoder:
         texts = [self.prompt + text for text in texts]
         return [text.lower() for text in texts] if self.lower_case else texts
 
-    def _tokenize(self, texts: list[str]) -> list[array[int]]:
-        """The ids of each text. Of the windows that long ones are cut into, the first is read."""
+    def tokenize(self, texts: Sequence[str]) -> list[array[int]]:
+        """The ids of each text, as `encode` reads them. Of the windows that long ones are cut into, the first is read.
+
+        A TruncationWarning says how many were cut.
+        """
+        texts = self._prepared(texts)
         rows: list[array[int]] = []
         cut = 0
         for start in range(0, len(texts), CHUNK):

@@ -10,18 +10,21 @@ A setting that changes the vectors is followed or refused, never passed over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import LoadError
+from ..errors import InputError, LoadError
+from ..formats.atomic import write_atomic
 from ..formats.files import quote
 from ..formats.jsonfile import read_json, read_json_list
 from ..models.config import BertConfig
 
-__all__ = ["read_folder"]
+__all__ = ["read_folder", "write_folder"]
 
 _KINDS = ("Transformer", "Pooling", "Normalize")
+_FOLDERS = "1_Pooling", "2_Normalize"
 _MODES = {"cls": "cls", "max": "max", "mean": "mean", "mean_sqrt_len_tokens": "mean_sqrt_len"}
 _FLAGS = {  # in the order in which several stand side by side
     "pooling_mode_cls_token": "cls",
@@ -56,6 +59,43 @@ def read_folder(path: Path) -> tuple[Path, dict[str, Any]]:
             folder / modules["Pooling"] / "config.json", config.hidden_size, options["prompt"]
         )
     return body, options
+
+
+def write_folder(
+    folder: Path,
+    hidden_size: int,
+    pooling: Sequence[str],
+    normalize: bool,
+    max_length: int,
+    lower_case: bool,
+    prompt: str,
+) -> None:
+    """Write the files of these settings beside an encoder, as `read_folder` and sentence-transformers read them.
+
+    InputError for an order of several poolings that the files cannot say.
+    """
+    flags = {key: name in pooling for key, name in _FLAGS.items()}
+    order = [name for key, name in _FLAGS.items() if flags[key]]
+    if list(pooling) != order:
+        raise InputError(f"pooling: expected the order {', '.join(order)}, which files can say, got {list(pooling)}")
+    modules = list(zip(_KINDS, ("", *_FOLDERS), strict=True))[: 3 if normalize else 2]
+    contents: dict[str, Any] = {
+        "modules.json": [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (kind, path) in enumerate(modules)
+        ],
+        "sentence_bert_config.json": {"max_seq_length": max_length, "do_lower_case": lower_case},
+        f"{_FOLDERS[0]}/config.json": {"word_embedding_dimension": hidden_size, **flags, "include_prompt": True},
+        "config_sentence_transformers.json": {
+            "prompts": {"default": prompt} if prompt else {},
+            "default_prompt_name": "default" if prompt else None,
+            "similarity_fn_name": "cosine",
+        },
+    }
+    for _, path in modules[1:]:
+        (folder / path).mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        write_atomic(folder / name, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def _modules(path: Path) -> dict[str, str]:

@@ -141,8 +141,8 @@ def spans(room: Room, loss: str) -> Gradient:
     for column, end in enumerate(("start", "end")):
         at = f"l[n,{column}]"
         log_sum = f"log(Σ_n exp({at} − max_m(l[m,{column}]))) + max_m(l[m,{column}])"
-        loss_of(room, f"{loss}.{end}", f"L = {log_sum} − l[answer[{column}],{column}]", "span_cross_entropy.return", end,
-            half="/2")  # fmt: skip
+        loss_of(room, f"{loss}.{end}", f"L = {log_sum} − l[answer[{column}],{column}]", "span_cross_entropy.return",
+            end, half="/2")  # fmt: skip
     shifted = "exp(l[{},c] − max_j(l[j,c]))"
     return Gradient(f"({shifted.format('n')}/Σ_m {shifted.format('m')} − [n = answer[c]])/2", SPANS_DL)
 

@@ -35,8 +35,9 @@ def pairs(room: Room, model: BertForSentencePairs) -> None:
         return
     _directions(room, "cosine", "cosine", "ds[q]·v[q,i]", "ds[q]·u[q,i]")
     room.symbols |= {"target": "targets", "count": "targets.size"}
-    room.add("cosine", "s", "Q", "cosine of the angle", "s[q] = Σ_i u[q,i]·v[q,i]", "ds[q] = 2·(s[q] − target[q])/count",
-        code="cosine.return", gradient_code="mean_squared_error_backward.return")  # fmt: skip
+    room.add("cosine", "s", "Q", "cosine of the angle", "s[q] = Σ_i u[q,i]·v[q,i]",
+        "ds[q] = 2·(s[q] − target[q])/count", code="cosine.return",
+        gradient_code="mean_squared_error_backward.return")  # fmt: skip
     heads.loss_of(room, "loss", "L = mean_q((s[q] − target[q])^2)", "mean_squared_error.loss")
 
 

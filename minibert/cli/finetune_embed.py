@@ -1,0 +1,86 @@
+"""minibert finetune embed: pairs of texts -> a model of sentence vectors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NamedTuple
+
+from ..models.sentences import BertForSentenceRanking
+from ..tasks.embed import SentenceEncoder
+from ..training.finetuning import PairBatches, Pairs, open_sentences, positives, scaled
+from ..training.readers import TextExample, read_table
+from .inputs import UsageError, model_of
+from .training import say_result, train
+
+
+def add_embed_arguments(verb: Any) -> None:
+    """Those that only sentence vectors have."""
+    embed = verb.add_argument_group("embed")
+    embed.add_argument(
+        "--loss", choices=("cosine", "ranking"), help="cosines are to be the scores (default), or rank within a batch"
+    )
+    embed.add_argument("--pooling", choices=("mean", "cls"), help="of tokens to a vector (default: as the model does)")
+    embed.add_argument("--max-score", type=float, metavar="S", help="the highest there is, 5 of STS-B (default 1)")
+    embed.add_argument("--least-score", type=float, metavar="S", help="ranking: pairs with less are left out")
+    embed.add_argument("--scale", type=float, metavar="L", help="ranking: of cosines (default 20)")
+    embed.add_argument("--symmetric", action="store_true", help="ranking: rank the first texts, too")
+
+
+class _Beside(NamedTuple):
+    """What is written beside the encoder: tokenizer, pooling and the like."""
+
+    encoder: SentenceEncoder
+
+    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
+        self.encoder.save_settings(directory)
+
+
+def run(args: Any) -> int:
+    """Read and tokenise, train, write a folder as sentence-transformers has it."""
+    ranked = (args.loss or "cosine") == "ranking"
+    for name in ("least_score", "scale", "symmetric"):
+        if not ranked and getattr(args, name) not in (None, False):
+            raise UsageError(f"--{name.replace('_', '-')} is for --loss ranking")
+    args.model = model_of(args)
+    options = {"pooling": args.pooling, "max_length": args.max_length, "dropout": args.dropout}
+    model, encoder = open_sentences(args.model, "ranking" if ranked else "cosine", **options)
+    if isinstance(model, BertForSentenceRanking):
+        model.set_ranking(20.0 if args.scale is None else args.scale, args.symmetric)
+    examples = _read(args.train, args, scores=not ranked or args.least_score is not None)
+    if ranked:
+        examples = examples if args.least_score is None else positives(examples, args.least_score)
+    else:
+        examples = scaled(examples, args.max_score or 1.0)
+    data = PairBatches(Pairs(examples, encoder), args.batch_size, ranked=ranked, seed=args.seed)
+    dev = Pairs(_read(args.dev, args, scores=True), encoder) if args.dev else None
+    if args.steps is None and args.epochs is None:
+        args.epochs = 1.0
+    if args.eval_every is None:
+        args.eval_every = max(1, round(data.per_epoch / args.accumulate))
+    print(f"{model}", file=sys.stderr)
+    print(f"{len(examples)} pairs, {data.per_epoch} batches an epoch", file=sys.stderr)
+    metric = "spearman" if dev else "loss"
+    result = train(args, model, _Beside(encoder), data, dev.evaluate if dev else None, metric, larger=bool(dev))
+    return say_result(result, args.out, metric)
+
+
+def _read(path: str, args: Any, scores: bool) -> list[TextExample]:
+    """Pairs, with their scores or without. Columns are names, or, without a header, numbers from 1."""
+    columns = {"text": args.text, "text_pair": args.text_pair, "label": args.label}
+    places: dict[str, Any] = {}
+    for name, column in columns.items():
+        default = {"text": "text", "text_pair": "text_pair", "label": "label"}[name]
+        places[name] = default if column is None else column
+        if args.no_header:
+            try:
+                places[name] = int(places[name])
+            except ValueError:
+                raise UsageError(
+                    f"--{name.replace('_', '-')}: expected the number of a column, as there is no header, "
+                    f"got {places[name]!r}"
+                ) from None
+    if not scores:
+        places["label"] = None
+    table = read_table(path, **places, format=args.format, header=not args.no_header, problem_type="regression")
+    return table.examples
