@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from .batch import Batch, as_array, numbers
 from .bert import Dropout
 from .encoder import BertEncoder
 from .finetuning import _merge_choices
-from .parameters import Scope
+from .parameters import Block, Scope
 
 POOLINGS = "mean", "cls"
 """Ways to one vector a text that have a backward pass here."""
@@ -111,6 +112,12 @@ class BertForSentencePairs(BertPreTrainedModel):
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
         return dict(logits)
+
+    def _present_grads(self, grads: Block, dwords: Array, batch: Batch) -> Mapping[str, Array]:
+        found = super()._present_grads(grads, dwords, batch)
+        if "inputs_embeds" not in found:
+            return found
+        return {**found, "inputs_embeds": found["inputs_embeds"].reshape(-1, 2, *found["inputs_embeds"].shape[1:])}
 
 
 class BertForSentenceRanking(BertForSentencePairs):

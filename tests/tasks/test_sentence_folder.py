@@ -183,3 +183,38 @@ def test_modules_json_of_another_shape_is_refused(tmp_path, text):
     (folder / "modules.json").write_text(text)
     with pytest.raises(mb.LoadError, match=r"modules\.json"):
         SentenceEncoder.from_pretrained(folder)
+
+
+# ---- written --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("pooling", [("mean",), ("cls",), ("cls", "max", "mean", "mean_sqrt_len")])
+def test_what_is_saved_reads_back(tmp_path, pooling, normalize):
+    plain = SentenceEncoder.from_pretrained(tiny_folder(tmp_path / "plain"))
+    settings = {"max_length": 9, "lower_case": True, "prompt": "it is "}
+    encoder = SentenceEncoder(plain.model, plain.tokenizer, pooling, normalize, **settings)
+    for _ in range(2):  # over what is there
+        encoder.save_pretrained(tmp_path / "saved")
+    again = SentenceEncoder.from_pretrained(tmp_path / "saved")
+    assert (again.pooling, again.normalize) == (pooling, normalize)
+    assert {name: getattr(again, name) for name in settings} == settings
+    assert np.array_equal(again.encode(["A dog", "sat"]), encoder.encode(["A dog", "sat"]))
+
+
+def test_the_files_are_those_of_sentence_transformers(tmp_path):
+    encoder = SentenceEncoder.from_pretrained(tiny_folder(tmp_path))
+    encoder.normalize = True
+    encoder.save_settings(tmp_path)
+    modules = json.loads((tmp_path / "modules.json").read_text())
+    assert [(entry["type"].rpartition(".")[2], entry["path"]) for entry in modules] == list(STANDARD)
+    pooling = json.loads((tmp_path / POOLING).read_text())
+    assert pooling["word_embedding_dimension"] == 16
+    assert [name for name, on in pooling.items() if on is True] == ["pooling_mode_mean_tokens", "include_prompt"]
+    assert json.loads((tmp_path / LIMITS).read_text()) == {"max_seq_length": 32, "do_lower_case": False}
+
+
+def test_an_order_that_files_cannot_say_is_refused(tmp_path):
+    plain = SentenceEncoder.from_pretrained(tiny_folder(tmp_path))
+    with pytest.raises(mb.InputError, match=r"pooling: expected the order cls, mean, .* got \['mean', 'cls'\]"):
+        SentenceEncoder(plain.model, plain.tokenizer, ("mean", "cls")).save_pretrained(tmp_path)
