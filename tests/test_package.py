@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "checkpoint": {"locate", "formats", "models"},  # models: types, and the config
     "models": {"ops", "engines", "checkpoint", "lab"},  # lab: on use only, model.trace is its door
     "tasks": {"ops", "engines", "formats", "locate", "checkpoint", "models", "text"},
-    "training": {"ops", "models", "formats", "text", "tasks"},
+    "training": {"ops", "models", "formats", "locate", "text", "tasks"},
     "lab": {"ops", "engines", "gradcheck", "models", "text", "formats", "checkpoint"},
 }
 

@@ -14,19 +14,6 @@ from .inputs import UsageError, model_of
 from .training import say_result, train
 
 
-def add_embed_arguments(verb: Any) -> None:
-    """Those that only sentence vectors have."""
-    embed = verb.add_argument_group("embed")
-    embed.add_argument(
-        "--loss", choices=("cosine", "ranking"), help="cosines are to be the scores (default), or rank within a batch"
-    )
-    embed.add_argument("--pooling", choices=("mean", "cls"), help="of tokens to a vector (default: as the model does)")
-    embed.add_argument("--max-score", type=float, metavar="S", help="the highest there is, 5 of STS-B (default 1)")
-    embed.add_argument("--least-score", type=float, metavar="S", help="ranking: pairs with less are left out")
-    embed.add_argument("--scale", type=float, metavar="L", help="ranking: of cosines (default 20)")
-    embed.add_argument("--symmetric", action="store_true", help="ranking: rank the first texts, too")
-
-
 class _Beside(NamedTuple):
     """What is written beside the encoder: tokenizer, pooling and the like."""
 
@@ -67,11 +54,9 @@ def run(args: Any) -> int:
 
 def _read(path: str, args: Any, scores: bool) -> list[TextExample]:
     """Pairs, with their scores or without. Columns are names, or, without a header, numbers from 1."""
-    columns = {"text": args.text, "text_pair": args.text_pair, "label": args.label}
     places: dict[str, Any] = {}
-    for name, column in columns.items():
-        default = {"text": "text", "text_pair": "text_pair", "label": "label"}[name]
-        places[name] = default if column is None else column
+    for name in ("text", "text_pair", "label"):
+        places[name] = getattr(args, name) or name
         if args.no_header:
             try:
                 places[name] = int(places[name])

@@ -131,3 +131,16 @@ def _times(text: str) -> float:
         if 0 < (value := float(text)) < math.inf:
             return value
     raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
+
+
+def add_embed_arguments(verb: Any) -> None:
+    """Those of `finetune` that only sentence vectors have."""
+    embed = verb.add_argument_group("embed")
+    embed.add_argument(
+        "--loss", choices=("cosine", "ranking"), help="cosines are to be the scores (default), or rank within a batch"
+    )
+    embed.add_argument("--pooling", choices=("mean", "cls"), help="of tokens to a vector (default: as the model does)")
+    embed.add_argument("--max-score", type=float, metavar="S", help="the highest there is, 5 of STS-B (default 1)")
+    embed.add_argument("--least-score", type=float, metavar="S", help="ranking: pairs with less are left out")
+    embed.add_argument("--scale", type=float, metavar="L", help="ranking: of cosines (default 20)")
+    embed.add_argument("--symmetric", action="store_true", help="ranking: rank the first texts, too")

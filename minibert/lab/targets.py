@@ -13,6 +13,7 @@ from ..models.crf import BertCrfForTokenClassification
 from ..models.encoder import BertEncoder
 from ..models.finetuning import BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification
 from ..models.pretraining import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
+from ..models.sentences import BertForSentencePairs, BertForSentenceRanking
 from ..ops.losses import IGNORE_INDEX
 from ..text.tokenizer import BertTokenizer
 from .trace import Trace
@@ -85,7 +86,16 @@ def _aim(model: BertPreTrainedModel, inputs: Mapping[str, Any], tokenizer: BertT
     """The target, or what the model itself answers."""
     if "input_ids" not in inputs and isinstance(model, BertForMaskedLM | BertForPreTraining):
         raise InputError("trace: without input_ids nobody knows which words to ask for", "give labels=…")
+    if isinstance(model, BertForSentenceRanking):
+        if target is not None:
+            raise InputError("target: none in ranking, where the second text of each pair is the right one")
+        return Aim({}, "cross-entropy of each pair's second text among all")
     out = model(**inputs)
+    if isinstance(model, BertForSentencePairs):
+        score = 1.0 if target is None else target
+        return Aim(
+            {"labels": np.broadcast_to(score, out.cosines.shape)}, f"squared distance of the cosine from {score}"
+        )
     if isinstance(model, BertForMaskedLM):
         return _words(np.asarray(inputs["input_ids"]), out.logits, tokenizer, target)
     if isinstance(model, BertForPreTraining):

@@ -195,9 +195,9 @@ class BertPreTrainedModel(StoredModel):
         text        a string, or the model's inputs by name: {"input_ids": ..., ...}
         tokenizer   for a string; by default the one where the model was loaded from
         target      what to take the loss of. Masked LM: a word for each [MASK]. Classifiers: a class, by name or
-                    number. Question answering: (start, end). Encoders: {"last_hidden_state": cotangents}. By default
-                    the model's own answer, and for encoders random cotangents, in which nothing cancels; a masked LM
-                    is asked for every word of a text without a mask
+                    number. Question answering: (start, end). Pairs: scores. Encoders: {"last_hidden_state":
+                    cotangents}. By default the model's own answer, of pairs the score 1, and for encoders random
+                    cotangents, in which nothing cancels; a masked LM is asked for every word of a text without a mask
         labels      instead of a target, as in the call; {name: array} where a model has several
         dropout_seed     as in `loss_and_grads`, which computes the last layer only where the loss needs it, so that its
                     masks there are others: here every token goes through every layer

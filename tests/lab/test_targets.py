@@ -162,6 +162,21 @@ def test_a_crf_is_asked_for_a_path(folder):
     assert best.loss < len(best.tokens) * np.log(3)
 
 
+def test_pairs_are_asked_for_a_score_and_rankings_for_nothing():
+    ids = np.arange(12).reshape(2, 2, 3)
+    pairs = mb.BertForSentencePairs(TINY, seed=1)
+    for target, aim in (None, "1.0"), (0.2, "0.2"), ([0.2, 0.9], "[0.2, 0.9]"):
+        trace = pairs.trace({"input_ids": ids}, target=target)
+        assert trace.aim == f"squared distance of the cosine from {aim}"
+        assert trace.check("pooling", "cosine*", whole=True)
+    ranking = mb.BertForSentenceRanking(TINY, seed=1)
+    trace = ranking.trace({"input_ids": ids})
+    assert trace.aim == "cross-entropy of each pair's second text among all"
+    assert trace.check("pooling", "cosines*", whole=True)
+    with pytest.raises(InputError, match="target: none in ranking"):
+        ranking.trace({"input_ids": ids}, target=1)
+
+
 @pytest.mark.parametrize(
     ("problem", "target", "aim"),
     [

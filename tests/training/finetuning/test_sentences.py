@@ -15,7 +15,7 @@ from minibert.training.finetuning import PairBatches, Pairs, open_sentences, pos
 from minibert.training.readers import TextExample, read_table
 from tests.specimens import WORDS, tiny_folder
 
-STSB = Path(os.environ.get("MINIBERT_DATA", Path(mb.__file__).parents[2] / "shared" / "data")) / "stsb" / "dev.tsv"
+STSB = Path(os.environ.get("MINIBERT_DATA", Path(__file__).parents[4] / "shared" / "data")) / "stsb" / "dev.tsv"
 
 
 def examples(count=20, seed=0):
