@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..formats.opening import open_weights
 from ..formats.weights import Array, TensorInfo, Weights
 from ..locate import locate
 from .inference import infer_config, looks_like_roberta
-from .names import OPERATIONS, Source, is_optimiser_state, rearranged, translate
+from .names import OPERATIONS, Source, canonical, is_optimiser_state, rearranged, translate
 
 __all__ = ["CONFIG_FILES", "Pretrained", "open_pretrained", "read_config", "recognise"]
 
@@ -46,6 +46,12 @@ class Pretrained:
     skipped: dict[str, str]
     unknown: list[str]
     notes: list[str]
+
+    def leave_out(self, names: Iterable[str], why: str) -> None:
+        """Tensors by Hugging Face's name, as if the file had none of them; `skipped` says why."""
+        for name in names:
+            if source := self.sources.pop(canonical(name) or name, None):
+                self.skipped[source.stored] = why
 
     def info(self, name: str) -> TensorInfo:
         """Dtype and shape of a tensor by Hugging Face's name and in Hugging Face's layout."""

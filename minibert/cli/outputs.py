@@ -10,10 +10,10 @@ from ..formats.atomic import write_atomic
 from .inputs import UsageError, printable
 
 
-def check_output(output: str | None) -> None:
+def check_output(output: str | None, option: str = "--output") -> None:
     """Refuses --output "", which a script with an unset variable passes."""
     if output == "":
-        raise UsageError("--output: expected the name of a file, got an empty one")
+        raise UsageError(f"{option}: expected the name of a file, got an empty one")
 
 
 def say(line: str) -> None:

@@ -55,13 +55,18 @@ def train(
     evaluate: Callable[[BertPreTrainedModel], Mapping[str, float]] | None,
     metric: str = "loss",
     larger: bool = False,
+    same: Mapping[str, Any] | None = None,
 ) -> Result:
-    """Train as the arguments say, and leave the model in the run's folder: the best, if there were evaluations."""
+    """Train as the arguments say, and leave the model in the run's folder: the best, if there were evaluations.
+
+    same: what else must be as it was when the run goes on.
+    """
     steps = args.steps or round(args.epochs * data.per_epoch / args.accumulate)
     rate = schedule(args.lr, max(steps, 1), args.warmup, args.schedule)
     listeners: list[Callable[[Mapping[str, Any]], object]] = [Progress(rate.steps)]
     with ExitStack() as stack:
-        run = Run(args.out, {**_same(args), "steps": rate.steps, "data": data.fingerprint}, args.resume)
+        fixed = {**_same(args), "steps": rate.steps, "data": data.fingerprint, **(same or {})}
+        run = Run(args.out, fixed, args.resume)
         stack.callback(run.close)
         if args.tensorboard:
             listeners.append(_tensorboard(args.out, stack))

@@ -4,16 +4,44 @@ from __future__ import annotations
 
 import argparse
 import math
+from argparse import RawDescriptionHelpFormatter
 from contextlib import suppress
+from functools import partial
+from textwrap import indent
 from typing import Any
 
-from . import PLACES, _natural, _positive, _verb
+from . import MODEL_VARIABLE, PLACES, _natural, _positive, _verb
+
+TASKS = {
+    "classify": "classify",
+    "regress": "regress",
+    "multilabel": "multilabel",
+    "tag": "tag",
+    "answer": "answer",
+    "choose": "choose",
+    "text-classification": "classify",
+    "sentiment-analysis": "classify",
+    "token-classification": "tag",
+    "ner": "tag",
+    "question-answering": "answer",
+    "multiple-choice": "choose",
+}
+"""Names of tasks for fine-tuning, the pipelines' among them -> the verb that uses such a model, or nearly so."""
+TASKS_HELP = """\
+classify     a class for a text or a pair; text-classification
+regress      a number for it
+multilabel   any number of classes for it
+tag          a tag for every word: names, parts of speech; token-classification, ner
+answer       passages of texts; question-answering
+choose       which of several endings; multiple-choice"""
 
 
 def add_training_verbs(verbs: Any) -> None:
-    """train-vocab, pretrain, plot."""
+    """train-vocab, pretrain, finetune, evaluate, plot."""
     _vocab(verbs)
     _pretrain(verbs)
+    _finetune(verbs)
+    _evaluate(verbs)
     _plot(verbs)
 
 
@@ -79,6 +107,68 @@ def _pretrain(verbs: Any) -> None:
     _run(pretrain, lr=5e-4, batch_size=32, steps=True)
 
 
+def _finetune(verbs: Any) -> None:
+    finetune = _task_verb(verbs, "finetune", "train a model for a task, from labelled examples")
+    finetune.add_argument("--model", metavar="MODEL", help=f"to begin with: {PLACES} (default ${MODEL_VARIABLE})")
+    data = _columns(finetune)
+    data.add_argument("--train", required=True, metavar="FILE", help="examples to learn from")
+    data.add_argument("--dev", metavar="FILE", help="examples to measure by, at the end of each epoch; the best stays")
+    for name, what in (("text", "texts"), ("text-pair", "second texts"), ("label", "labels")):
+        data.add_argument(f"--dev-{name}", metavar="COLUMN", help=f"{what} of --dev, if it is another one there")
+    model = finetune.add_argument_group("model")
+    model.add_argument("--crf", action="store_true", help="tag: choose the tags of a sentence together")
+    model.add_argument("--dropout", type=float, metavar="P", help="(default: as the model has it)")
+    model.add_argument(
+        "--class-weights", metavar="W,...", help="classify, tag: what each label counts, by id, or 'balanced'"
+    )
+    model.add_argument(
+        "--label-smoothing", type=float, metavar="E", help="classify, tag: share of a label dealt out to all"
+    )
+    model.add_argument("--metric", metavar="NAME", help="of --dev, by which the best is chosen (default: the first)")
+    _run(finetune, lr=5e-5, batch_size=32, steps=False)
+
+
+def _evaluate(verbs: Any) -> None:
+    evaluate = _task_verb(verbs, "evaluate", "measure a model of a task on labelled examples")
+    evaluate.add_argument("--model", metavar="MODEL", help=f"{PLACES} (default ${MODEL_VARIABLE})")
+    data = _columns(evaluate)
+    data.add_argument("--data", required=True, metavar="FILE", help="examples")
+    evaluate.add_argument("--predictions", metavar="FILE", help="write every example and its prediction as JSON lines")
+    evaluate.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _task_verb(verbs: Any, name: str, summary: str) -> Any:
+    verb = _verb(verbs, name, summary, model=None)
+    verb.formatter_class = partial(RawDescriptionHelpFormatter, max_help_position=18, width=88)
+    verb.epilog = f"tasks:\n{indent(TASKS_HELP, '  ')}"
+    verb.add_argument("task", choices=TASKS, metavar="TASK", help="classify, regress, multilabel, tag, answer, choose")
+    return verb
+
+
+def _columns(verb: Any) -> Any:
+    """How examples are read."""
+    data = verb.add_argument_group("data", "a table, JSON lines, CoNLL's columns for tag, SQuAD's JSON for answer")
+    data.add_argument("--text", metavar="COLUMN", help="of the texts (default text); for tag, of the words (default 1)")
+    data.add_argument("--text-pair", metavar="COLUMN", help="of second texts")
+    data.add_argument("--label", metavar="COLUMN", help="(default label); for tag, of the tags (default -1, the last)")
+    data.add_argument(
+        "--no-header", action="store_true", help="the first row is an example; columns are numbers from 1"
+    )
+    data.add_argument(
+        "--format", choices=("csv", "tsv", "quoted-tsv", "jsonl"), help="(default: as the file's name ends)"
+    )
+    data.add_argument("--separator", metavar="TEXT", help="multilabel: between the labels of a text (default ,)")
+    data.add_argument(
+        "--scheme", choices=("BIO", "IOB1", "any"), help="tag: BIO (default), where entities begin with I, other tags"
+    )
+    data.add_argument(
+        "--max-length", type=_positive, metavar="N", help="tokens (default: as many as the model takes; answer: 384)"
+    )
+    data.add_argument("--stride", type=_natural, metavar="N", help="answer: tokens from window to window (default 128)")
+    data.add_argument("--decoding", choices=("google", "hf"), help="answer: how answers are chosen (default google)")
+    return data
+
+
 def _plot(verbs: Any) -> None:
     plot = _verb(verbs, "plot", "draw what runs have measured, step by step", model=None)
     plot.add_argument("folders", nargs="+", metavar="DIR", help="the folder of a run, which may still be going on")
@@ -87,7 +177,7 @@ def _plot(verbs: Any) -> None:
 
 
 def _run(verb: Any, lr: float, batch_size: int, steps: bool) -> None:
-    """What all training has in common."""
+    """What all training has in common. steps: by default a length is in steps, not in epochs."""
     run = verb.add_argument_group("run")
     run.add_argument("--out", required=True, metavar="DIR", help="the folder of the run, and of the model in the end")
     run.add_argument("--resume", action="store_true", help="go on with the run in DIR, bit for bit")
@@ -112,7 +202,13 @@ def _run(verb: Any, lr: float, batch_size: int, steps: bool) -> None:
     run.add_argument("--layer-decay", type=float, default=1.0, metavar="F", help="rate of a layer to that above it")
     run.add_argument("--freeze", action="append", default=[], metavar="NAME", help="tensors to leave; * is any text")
     run.add_argument("--seed", type=_natural, default=0, metavar="N", help="of weights, data and dropout (default 0)")
-    run.add_argument("--eval-every", type=_natural, default=0, metavar="N", help="steps; 0: at the end (default)")
+    run.add_argument(
+        "--eval-every",
+        type=_natural,
+        default=0 if steps else None,
+        metavar="N",
+        help=f"steps; 0: at the end {'(default)' if steps else '(default: an epoch)'}",
+    )
     run.add_argument("--save-every", type=_natural, default=0, metavar="N", help="steps; 0: at evaluations (default)")
     run.add_argument("--log-every", type=_positive, default=10, metavar="N", help="steps (default 10)")
     run.add_argument("--keep", type=_positive, default=2, metavar="N", help="checkpoints, beside the best (default 2)")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..ops.crf import crf_marginals
 from ..ops.losses import IGNORE_INDEX
 from ..ops.xp import Array, added
 from .base import Labels, Logits
@@ -55,21 +56,33 @@ class BertCrfForTokenClassification(BertForTokenClassification):
                      `labels.word_starts` from the tokenizer's word_ids; where there are labels, labels != -100
         -> (B, T) tags, -100 where word_starts is 0; as labels look. Ties: see `minibert explain crf`.
         """
+        scores, starts = self._checked(logits, word_starts)
+        tags = np.full(starts.shape, IGNORE_INDEX)
+        tags[starts], _ = self.ops.crf_decode(*self._chain(scores, starts))
+        return tags
+
+    def marginals(self, logits: Any, word_starts: Any) -> Array:
+        """The probability of every tag at every word, over all paths; arguments as of `decode`.
+
+        -> (B, T, C), 0 where word_starts is 0. The best path need not have the likeliest tag at every word.
+        """
+        scores, starts = self._checked(logits, word_starts)
+        probs = np.zeros(scores.shape, self.dtype)
+        probs[starts] = crf_marginals(*self._chain(scores, starts))
+        return probs
+
+    def _checked(self, logits: Any, word_starts: Any) -> tuple[Array, Array]:
         scores = numbers("logits", logits)
         classes = len(self.config.id2label or {})
         if scores.ndim != 3 or scores.shape[2] != classes:
             raise InputError(f"logits: expected shape (batch, length, {classes}), got {scores.shape}")
-        starts = flags("word_starts", word_starts, scores.shape[:2])
-        tags = np.full(starts.shape, IGNORE_INDEX)
-        tags[starts], _ = self.paths(scores[starts], np.concatenate([[0], np.cumsum(starts.sum(axis=1))]))
-        return tags
+        return scores, flags("word_starts", word_starts, scores.shape[:2])
 
-    def paths(self, emissions: Array, cu_seqlens: Array) -> tuple[Array, Array]:
-        """Packed: logits (N, C) of the words of all texts -> the tags of the best paths (N,), and of every word the
-        probability of each tag over all paths (N, C)."""
-        scores = [emissions.astype(self.dtype), *(self.readable[f"crf.{name}"] for name in SCORES)]
-        tags, _ = self.ops.crf_decode(*scores, cu_seqlens)
-        return tags, self.ops.crf_marginals(*scores, cu_seqlens)
+    def _chain(self, scores: Array, starts: Array) -> tuple[Array, ...]:
+        """The arguments of the operators: emissions of the words, the field's parameters, where sentences begin."""
+        own = [self.readable[f"crf.{name}"] for name in SCORES]
+        cu_seqlens = np.concatenate([[0], np.cumsum(starts.sum(axis=1))])
+        return scores[starts].astype(self.dtype), *own, cu_seqlens
 
     def _logits(self, p: Scope, c: Scope, x: Array, batch: Batch, drop: Dropout, rows: Array | None = None) -> Logits:
         """The field's parameters go along: the loss is a function of them, too."""

@@ -146,6 +146,7 @@ class StoredModel:
         dtype: Any = "float32",
         engine: str = "auto",
         strict: bool = True,
+        new_head: bool = False,
         seed: int = 0,
         **overrides: Any,
     ) -> Self:
@@ -157,7 +158,8 @@ class StoredModel:
         overrides are config values (num_labels=3, hidden_dropout_prob=0.2). Everything that is missing, unexpected or
         misshapen is reported at once, as a LoadError before anything is allocated. With strict=False missing tensors
         get fresh weights (from `seed`) and unexpected ones are left out; both are said in a warning. Giving num_labels
-        or id2label asks for a new classifier in the same way, if the checkpoint has none.
+        or id2label asks for a new classifier in the same way, if the checkpoint has none. With new_head the head starts
+        fresh whether the checkpoint has one or not, of whatever shape, and so does a pooler if it has none.
         The report stays on the model as `load_report`.
 
         Tensors that lie in the file as they are needed, as in safetensors of the same dtype, are used there, mapped: no
@@ -168,8 +170,12 @@ class StoredModel:
         dtype, rng = _float_dtype(dtype), _generator(seed)
         source = checkpoint.open_pretrained(path, revision, overrides)
         config = BertConfig.from_dict(source.config, **overrides)
-        asked = {"num_labels", "id2label"} & set(overrides)
-        optional = [{p.name for p in cls.head_spec(config)} if asked else set(), cls.fresh_names(config)]
+        head = {p.name for p in cls.head_spec(config)}
+        asked = new_head or {"num_labels", "id2label"} & set(overrides)
+        optional = [head if asked else set(), cls.fresh_names(config)]
+        if new_head:
+            source.leave_out(head, "the head is a new one")
+            optional.append(head | {p.name for p in cls.spec(config) if ".pooler." in p.name})
         plan = checkpoint.plan(source, cls.spec(config), config.tie_word_embeddings, strict, optional)
         if plan.lies_ready(dtype):
             readable: Block | Windows = Windows(cls.spec(config), plan.windows())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ..models.finetuning import BertForQuestionAnswering
 from ..models.output import ModelOutput
 from ..ops.xp import Array
 from ..text.encoding import Encoding
+from ..text.tokenizer import BertTokenizer
 from . import spans
 from .batches import Row, run_rows
 from .task import Options, Task, check_choice, check_whole
@@ -95,21 +96,20 @@ class QuestionAnswering(Task):
 
     def _results(self, items: Sequence[tuple[str, str]], settings: AnswerOptions) -> list[Any]:
         longest = self._longest(settings)
-        plans, rows = [], []
-        for question, context in items:
-            before, tokens = self._before(question, settings), self._tokens(context)
-            windows = self._windows(tokens.size, longest - len(before) - 1, longest, settings)
-            plans.append((context, tokens, before, windows))
-            for start, stop in windows:
-                ids = [*before, *tokens.ids[start:stop], self.tokenizer.sep_token_id]
-                rows.append(Row(ids, bytes(len(before)) + b"\1" * (len(ids) - len(before))))
+        return self._answered([read(self.tokenizer, *item, longest, settings) for item in items], settings)
+
+    def answered(self, readings: Sequence[Reading]) -> list[Any]:
+        """The results of what `read` made, with the options given to the task."""
+        return self._answered(readings, self.options)
+
+    def _answered(self, readings: Sequence[Reading], settings: AnswerOptions) -> list[Any]:
+        rows = [row for reading in readings for row in reading.rows]
         logits = iter(run_rows(self.model, rows, self._room(settings), _logits))
-        return [
-            self._answers(
-                spans.Document(context, tokens, len(before), windows, [next(logits) for _ in windows]), settings
-            )
-            for context, tokens, before, windows in plans
-        ]
+        documents = (
+            spans.Document(each.context, each.tokens, each.before, each.windows, [next(logits) for _ in each.windows])
+            for each in readings
+        )
+        return [self._answers(document, settings) for document in documents]
 
     def _answers(self, document: spans.Document, settings: AnswerOptions) -> Any:
         longest = settings.max_answer_len or DECODINGS[settings.decoding]
@@ -125,16 +125,6 @@ class QuestionAnswering(Task):
         ]
         return answers[0] if settings.top_k == 1 else answers
 
-    # ---- tokens and windows -----------------------------------------------------------------------------------------
-
-    def _tokens(self, text: str) -> Encoding:
-        return self.tokenizer(text, add_special_tokens=False).encodings[0]
-
-    def _before(self, question: str, settings: AnswerOptions) -> list[int]:
-        """[CLS] question [SEP]"""
-        ids = self._tokens(question).ids[: settings.max_question_len]
-        return [self.tokenizer.cls_token_id, *ids, self.tokenizer.sep_token_id]
-
     def _longest(self, settings: AnswerOptions) -> int:
         positions = self.model.config.max_position_embeddings
         if settings.max_seq_len is None:
@@ -145,25 +135,56 @@ class QuestionAnswering(Task):
             )
         return settings.max_seq_len
 
-    def _windows(self, size: int, room: int, longest: int, settings: AnswerOptions) -> list[Span]:
-        """The windows of a context of so many tokens, `room` of which fit beside the question."""
-        if room < 1:
-            raise InputError(
-                f"question: its tokens leave no room for the context in a window of {longest}",
-                "a larger max_seq_len, or a smaller max_question_len",
-            )
-        stride = settings.doc_stride
-        if settings.decoding == "google":
-            step = 128 if stride is None else stride
-            if step < 1:
-                raise InputError(f"doc_stride: expected at least 1, got {step}")
-            return spans_of(size, room, min(step, room))
-        if stride is None:
-            stride = min(longest // 2, 128)
-            stride = stride if stride < room else room // 2
-        if stride >= room:
-            raise InputError(f"doc_stride: expected less than {room}, the tokens of a window, got {stride}")
-        return spans_of(size, room, room - stride)
+
+# ---- tokens and windows ---------------------------------------------------------------------------------------------
+
+
+class Reading(NamedTuple):
+    """A text and a question about it, as the model reads them: a row a window."""
+
+    context: str
+    tokens: Encoding  # of the text
+    before: int  # places before it in a row: [CLS] question [SEP]
+    windows: list[Span]
+    rows: list[Row]
+
+
+def read(tokenizer: BertTokenizer, question: str, context: str, longest: int, settings: AnswerOptions) -> Reading:
+    """Rows of up to `longest` tokens: [CLS] question [SEP] window [SEP]."""
+    tokens = _tokens(tokenizer, context)
+    asked = _tokens(tokenizer, question).ids[: settings.max_question_len]
+    before = [tokenizer.cls_token_id, *asked, tokenizer.sep_token_id]
+    windows = _windows(tokens.size, longest - len(before) - 1, longest, settings)
+    rows = []
+    for start, stop in windows:
+        ids = [*before, *tokens.ids[start:stop], tokenizer.sep_token_id]
+        rows.append(Row(ids, bytes(len(before)) + b"\1" * (len(ids) - len(before))))
+    return Reading(context, tokens, len(before), windows, rows)
+
+
+def _tokens(tokenizer: BertTokenizer, text: str) -> Encoding:
+    return tokenizer(text, add_special_tokens=False).encodings[0]
+
+
+def _windows(size: int, room: int, longest: int, settings: AnswerOptions) -> list[Span]:
+    """The windows of a context of so many tokens, `room` of which fit beside the question."""
+    if room < 1:
+        raise InputError(
+            f"question: its tokens leave no room for the context in a window of {longest}",
+            "a larger max_seq_len, or a smaller max_question_len",
+        )
+    stride = settings.doc_stride
+    if settings.decoding == "google":
+        step = 128 if stride is None else stride
+        if step < 1:
+            raise InputError(f"doc_stride: expected at least 1, got {step}")
+        return spans_of(size, room, min(step, room))
+    if stride is None:
+        stride = min(longest // 2, 128)
+        stride = stride if stride < room else room // 2
+    if stride >= room:
+        raise InputError(f"doc_stride: expected less than {room}, the tokens of a window, got {stride}")
+    return spans_of(size, room, room - stride)
 
 
 def _logits(out: ModelOutput, i: int, length: int) -> Array:

@@ -149,14 +149,13 @@ class TokenClassification(Task):
         """Every text, and (label, scores) of each token of each of its windows."""
         cuts = [self._cut(item, i, settings) for i, item in enumerate(items)]
         cls_id, sep_id = [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id]
-        rows, heads = [], []
+        rows, words = [], []
         for cut in cuts:
             for start, stop in cut.spans:
                 ids = [*cls_id, *cut.tokens.ids[start:stop], *sep_id]
                 rows.append(Row(ids, bytes(len(ids))))
-                words = np.asarray(cut.tokens.words[start:stop])
-                heads.append(np.diff(words, prepend=-1) != 0)
-        found = iter(label_tokens(self.model, rows, heads, self._room(settings)))
+                words.append(cut.tokens.words[start:stop])
+        found = iter(label_tokens(self.model, rows, words, self._room(settings)))
         return cuts, [[list(zip(*next(found), strict=True)) for _ in cut.spans] for cut in cuts]
 
     def _cut(self, item: Any, number: int, settings: TaggingOptions) -> Cut:
@@ -185,23 +184,28 @@ class TokenClassification(Task):
 
 
 def label_tokens(
-    model: BertForTokenClassification, rows: Sequence[Row], heads: Sequence[Array], room: int
+    model: BertForTokenClassification, rows: Sequence[Row], words: Sequence[Sequence[int]], room: int
 ) -> list[tuple[list[int], Array]]:
-    """(labels, scores (T, C)) of the tokens of each row, its [CLS] and [SEP] left out.
+    """(labels, scores (T, C)) of the tokens of each row, its [CLS] and [SEP] left out. words: of which each token is.
 
-    The one place where tokens get labels: the likeliest each on its own; or, of a CRF, the best path through the
-    `heads`, the first pieces of words (T,), whose tags and probabilities over all paths the other pieces share.
+    The one place where tokens get labels: the likeliest each on its own; with a CRF the best path through the words,
+    whose pieces all have the label of the first, and as scores the probabilities over all paths.
     """
     found = run_rows(model, rows, room, lambda out, i, length: out.logits[i, 1 : length - 1].copy())
-    if not isinstance(model, BertCrfForTokenClassification):
-        scores = [softmax(logits)[0] for logits in found]
-        return [(each.argmax(axis=-1).tolist(), each) for each in scores]
-    results: list[tuple[list[int], Array]] = []
-    for logits, first in zip(found, heads, strict=True):
-        tags, marginals = model.paths(logits[first], np.array([0, first.sum()]))
-        word = np.cumsum(first) - 1
-        results.append((tags[word].tolist(), marginals[word]))
-    return results
+    if isinstance(model, BertCrfForTokenClassification):
+        return [_path(model, logits, np.asarray(each)) for logits, each in zip(found, words, strict=True)]
+    scores = [softmax(logits)[0] for logits in found]
+    return [(each.argmax(axis=-1).tolist(), each) for each in scores]
+
+
+def _path(model: BertCrfForTokenClassification, logits: Array, words: Array) -> tuple[list[int], Array]:
+    if not len(words):
+        return [], logits
+    starts = np.diff(words, prepend=words[0] - 1) != 0
+    given = logits[None], starts[None].astype(np.int64)
+    first = np.flatnonzero(starts)[np.cumsum(starts) - 1]  # of each token's word
+    labels, scores = model.decode(*given)[0], model.marginals(*given)[0]
+    return labels[first].tolist(), scores[first]
 
 
 def _in_the_text(tokens: Encoding, words: Sequence[str], delimiter: str) -> Encoding:

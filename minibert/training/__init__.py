@@ -6,6 +6,7 @@ runs.py         the folder of a run: checkpoints, metrics.jsonl
 readers/        files -> examples
 corpus.py       text files -> token ids on disk
 pretraining.py  batches for pre-training: pairs.py, masking.py
+finetuning/     examples of a task -> batches, predictions and scores
 vocabulary.py   WordPiece vocabularies from text; merges.py
 metrics/        labels and predictions -> scores
 """

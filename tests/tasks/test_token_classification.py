@@ -73,8 +73,8 @@ def test_in_windows_a_token_is_labelled_where_it_has_most_context():
     ids = TAGGER.tokenizer(text, add_special_tokens=False).input_ids
     for start in (0, 28):
         rows.append(Row([2, *ids[start : start + 38], 3], bytes(40)))
-    heads = [np.ones(38, bool)] * 2
-    (first, _), (second, _) = label_tokens(TAGGER.model, rows, heads, 1000)
+    words = [range(38), range(28, 66)]
+    (first, _), (second, _) = label_tokens(TAGGER.model, rows, words, 1000)
     expected = [NAMES[i] for i in first[:33] + second[5:]]
     assert [entity for entity, _ in tagged(text, stride=10)] == expected
 
@@ -123,23 +123,3 @@ def test_of_overlapping_entities_the_longer_then_the_likelier_stays():
 
     found = longest_of_overlapping([entity(8, 9, 0.1), entity(0, 3, 0.5), entity(1, 6, 0.2), entity(1, 6, 0.3)])
     assert found == [entity(1, 6, 0.3), entity(8, 9, 0.1)]
-
-
-def test_a_crf_labels_words_as_a_path():
-    """What `decode` finds by the tokenizer's words, with the probabilities of all paths as scores."""
-    crf = task("token-classification", "BertCrfForTokenClassification", 3, labels=TAGS, ignore_labels=[])
-    for name, seed in zip(("transitions", "start_transitions", "end_transitions"), range(3), strict=True):
-        own = crf.model.parameters[f"crf.{name}"]
-        own[...] = np.random.default_rng(seed).normal(0, 2, own.shape)
-    text = "Wolfgang running cafés 1944 , unaffable"
-    encoded = crf.tokenizer(text, return_tensors="np")
-    word_ids = encoded.word_ids(0)
-    starts = np.array([[w is not None and w != before for before, w in zip([None, *word_ids], word_ids, strict=False)]])
-    tags = crf.model.decode(crf.model(**encoded).logits, starts)[starts]
-    words = crf.words(text, aggregation_strategy="first")
-    assert [entry["entity"] for entry in words] == [TAGS[tag] for tag in tags]
-    plain = crf.model(**encoded).logits[starts].argmax(axis=-1)
-    assert (plain != tags).any()  # so that the path was needed
-    pieces = crf(text)
-    assert len(pieces) > len(words)
-    assert all(0 < entry["score"] <= 1 for entry in pieces)

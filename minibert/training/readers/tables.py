@@ -15,7 +15,7 @@ from ...models.config import PROBLEM_TYPES
 from .files import PathLike, read_lines
 from .labels import check_labels, label_ids, listed
 
-__all__ = ["FORMATS", "TextData", "TextExample", "read_table"]
+__all__ = ["FORMATS", "TextData", "TextExample", "column_names", "read_table"]
 
 FORMATS = ("csv", "tsv", "quoted-tsv", "jsonl")
 _SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl"}
@@ -69,10 +69,7 @@ def read_table(
     Empty lines between rows do not count. A row of another length than the first, a label that is empty, a file
     without a row raise LoadError, a column that is not there InputError.
     """
-    if format is None:
-        format = _SUFFIXES.get(Path(path).suffix.lower(), "")
-    if format not in FORMATS:
-        raise InputError(f"{path}: format: expected one of {', '.join(FORMATS)}, got {format!r}")
+    format = _format(path, format)
     if problem_type not in PROBLEM_TYPES:
         raise InputError(f"problem_type: expected one of {', '.join(PROBLEM_TYPES)}, got {problem_type!r}")
     if problem_type == "multi_label_classification" and not separator:
@@ -108,6 +105,21 @@ def read_table(
         else:
             read = [ids[row_names[0]] for _, row_names in names]
     return TextData([TextExample(*pair, value) for pair, value in zip(texts, read, strict=True)], tuple(ids))
+
+
+def column_names(path: PathLike, format: str | None = None) -> list[str]:
+    """What the header of a table says; of JSON lines nothing, as their keys have no order."""
+    format = _format(path, format)
+    rows = [] if format == "jsonl" else _rows(path, "," if format == "csv" else "\t", format != "tsv")
+    return rows[0][1] if rows else []
+
+
+def _format(path: PathLike, format: str | None) -> str:
+    if format is None:
+        format = _SUFFIXES.get(Path(path).suffix.lower(), "")
+    if format not in FORMATS:
+        raise InputError(f"{path}: format: expected one of {', '.join(FORMATS)}, got {format!r}")
+    return format
 
 
 def _fields(path: PathLike, columns: list[str | int], format: str, header: bool) -> list[tuple[str, list[Any]]]:

@@ -1,0 +1,55 @@
+"""minibert evaluate: how good a model is at its task."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from ..errors import InputError
+from ..models import auto
+from ..models.base import BertPreTrainedModel
+from ..text.tokenizer import BertTokenizer
+from ..training.finetuning import is_for
+from .examples import CLASSES, PROBLEMS, Read, columns_of, encoded, read_file, task_of
+from .inputs import UsageError, model_of, printable
+from .outputs import check_output, write
+
+
+def run(args: Any) -> None:
+    """Prints the metrics, a line each, and writes the predictions where --predictions says."""
+    if args.predictions == "-":
+        raise UsageError("--predictions: expected a file, as the metrics go to stdout")
+    check_output(args.predictions, "--predictions")
+    task, place = task_of(args), model_of(args)
+    _check_head(task, place)
+    tokenizer = BertTokenizer.from_pretrained(place)
+    model = _model(task, place)
+    labels = () if task in ("regress", "answer", "choose") else tuple((model.config.id2label or {}).values())
+    read = Read(read_file(task, args.data, args, columns_of(args), labels).examples, labels)
+    examples = encoded(task, read, args, tokenizer, model.config)
+    for note in examples.notes:
+        print(printable(f"{args.data}: {note}"), file=sys.stderr)
+    predictions = examples.predict(model)
+    scores = examples.scores(predictions)
+    if args.predictions:
+        write((f"{json.dumps(record)}\n".encode() for record in examples.records(predictions)), args.predictions)
+    if args.json:
+        print(json.dumps({"task": task, "examples": len(read.examples), **scores}))
+        return
+    width = max(map(len, scores))
+    for name, value in scores.items():
+        print(f"{name:<{width}}  {value:8.4f}")
+
+
+def _model(task: str, place: str) -> BertPreTrainedModel:
+    cls = next(kind for kind in auto.classes(place) if issubclass(kind, CLASSES[task]))
+    return cls.from_pretrained(place)
+
+
+def _check_head(task: str, place: str) -> None:
+    if is_for(CLASSES[task], place, PROBLEMS.get(task)):
+        return
+    able = [name for name, cls in CLASSES.items() if is_for(cls, place, PROBLEMS.get(name))]
+    hint = f"it is for: minibert evaluate {' or '.join(able)}" if able else f"minibert finetune {task} trains one"
+    raise InputError(f"{place}: {task} needs a {CLASSES[task].__name__} that was trained for it, this is none", hint)
