@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minibert as mb
+from minibert.models.labels import word_starts
 from minibert.tasks.aggregation import STRATEGIES, Token, as_entities, as_entries, as_words, longest_of_overlapping
 from minibert.tasks.batches import Row
 from minibert.tasks.token_classification import label_tokens
@@ -123,3 +124,34 @@ def test_of_overlapping_entities_the_longer_then_the_likelier_stays():
 
     found = longest_of_overlapping([entity(8, 9, 0.1), entity(0, 3, 0.5), entity(1, 6, 0.2), entity(1, 6, 0.3)])
     assert found == [entity(1, 6, 0.3), entity(8, 9, 0.1)]
+
+
+def test_with_a_crf_every_word_has_its_tag_of_the_best_path():
+    tagger = task("token-classification", "BertCrfForTokenClassification", 1, labels=TAGS)
+    text = "Wolfgang lives in Berlin unaffable ."
+    encoding = tagger.tokenizer(text)
+    starts = word_starts([encoding.word_ids()])
+    out = tagger.model([encoding.input_ids])
+    path = tagger.model.decode(out.logits, starts)[0]
+    expected = [NAMES[i] for i in path if i >= 0]
+    words = tagger.words(text, aggregation_strategy="first")
+    assert [word["entity"] for word in words] == expected
+    alone = [NAMES[i] for i in out.logits[0].argmax(axis=1)[starts[0] == 1]]
+    assert expected != alone  # or the field would not have been asked
+    probs = tagger.model.marginals(out.logits, starts)[0]
+    np.testing.assert_allclose(probs.sum(axis=1), starts[0], rtol=1e-12)
+    np.testing.assert_allclose([word["score"] for word in words], probs[path >= 0, path[path >= 0]], rtol=1e-12)
+    pieces = tagger(text, aggregation_strategy="none", ignore_labels=[])
+    assert len(pieces) == len(encoding.input_ids) - 2
+    assert [piece["entity"] for piece in pieces[:2]] == [expected[0]] * 2  # wolf ##gang
+    assert tagger(["", text])[0] == []
+
+
+def test_a_folder_with_a_crf_is_a_tagger(tmp_path):
+    tagger = task("token-classification", "BertCrfForTokenClassification", 1, labels=TAGS)
+    tagger.model.save_pretrained(tmp_path)
+    tagger.tokenizer.save_pretrained(tmp_path)
+    read = mb.pipeline(model=tmp_path, dtype="float64")
+    assert isinstance(read.model, mb.BertCrfForTokenClassification)
+    assert read.words("Steve Smith") == tagger.words("Steve Smith")
+    assert type(mb.pipeline("ner", model=tmp_path).model) is mb.BertCrfForTokenClassification

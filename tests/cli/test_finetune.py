@@ -1,0 +1,252 @@
+"""minibert finetune and evaluate: from files to a folder that the other verbs take, and back to numbers."""
+
+import json
+
+import pytest
+
+import minibert as mb
+from minibert.cli import main
+from minibert.training.runs import read_metrics
+from tests.training.finetuning.toys import TOKENIZER, choices, classes, config, made, numbers, questions, sentences
+
+LABELS = ("bad", "good")
+
+pytestmark = pytest.mark.filterwarnings("default::minibert.checkpoint.MissingWeights")  # they are shown
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """An encoder without a head."""
+    folder = tmp_path_factory.mktemp("start")
+    mb.BertModel(config(), seed=3).save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    return folder
+
+
+def table(path, rows, header):
+    path.write_text("\n".join("\t".join(map(str, row)) for row in [header, *rows] if row) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A file to learn from and one to measure by for each task: train.tsv, dev.tsv, ..."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, seed, count in (("train", 0, 96), ("dev", 9, 24)):
+        texts = [(each.text, LABELS[each.label]) for each in made(classes, count, seed)]
+        table(folder / f"{name}.tsv", texts, ("sentence", "label") if name == "train" else ("content", "label"))
+        rows = [("x", each.label, each.text) for each in made(numbers, count, seed)]
+        table(folder / f"{name}-numbers.tsv", rows, ())
+        several = [{"text": each.text, "label": sorted({*each.text.split()} & {"good", "the"})}
+                   for each in made(classes, count, seed)]  # fmt: skip
+        lines(folder / f"{name}-several.jsonl", several)
+        (folder / f"{name}.conll").write_text(
+            "\n".join(
+                "".join(f"{w}\t{t}\n" for w, t in zip(*each, strict=True)) for each in made(sentences, count, seed)
+            )
+        )
+        paragraphs = [
+            {"context": each.context, "qas": [{
+                "id": each.id, "question": each.question, "is_impossible": each.is_impossible,
+                "answers": [{"text": answer.text, "answer_start": answer.start} for answer in each.answers],
+            }]}
+            for each in made(questions, count, seed)
+        ]  # fmt: skip
+        (folder / f"{name}.json").write_text(json.dumps({"data": [{"title": "", "paragraphs": paragraphs}]}))
+        lines(folder / f"{name}.jsonl", [each._asdict() for each in made(choices, count, seed)])
+    return folder
+
+
+def lines(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+
+
+def run(capsys, *args):
+    status = main([str(arg) for arg in args])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def finetune(capsys, task, start, out, *args, steps=4):
+    length = ("--steps", steps, "--eval-every", 2) if steps else ()
+    status, said, err = run(capsys, "finetune", task, "--model", start, "--out", out, "--lr", "5e-3", *length, *args)
+    assert status == 0, err
+    return said, err
+
+
+def test_a_classifier_from_files_to_labels(start, files, tmp_path, capsys):
+    out = tmp_path / "out"
+    train = ("--train", files / "train.tsv", "--dev", files / "dev.tsv", "--text", "sentence")
+    said, err = finetune(capsys, "classify", start, out, *train, "--epochs", 8, "--batch-size", 16, steps=None)
+    assert "has no column 'sentence'; 'content', in the same place, is taken for it" in err
+    assert "2 missing: classifier.weight, classifier.bias" in err
+    assert "labels: bad, good" in err
+    records = read_metrics(out / "metrics.jsonl")
+    assert [r["step"] for r in records if "dev_accuracy" in r] == [6 * epoch for epoch in range(1, 9)]
+    assert "best accuracy 1.0000" in said
+    status, said, _ = run(capsys, "classify", "--model", out, "--json", "the good cat", "a poor dog")
+    assert [json.loads(line)["labels"][0]["label"] for line in said.splitlines()] == ["good", "bad"]
+    data = ("--data", files / "dev.tsv", "--text", "content")
+    predictions = tmp_path / "predictions.jsonl"
+    status, said, err = run(capsys, "evaluate", "classify", "--model", out, *data, "--predictions", predictions)
+    assert (status, err) == (0, "")
+    assert said.splitlines() == ["accuracy    1.0000", "f1          1.0000", "matthews    1.0000"]
+    written = [json.loads(line) for line in predictions.read_text().splitlines()]
+    assert len(written) == 24
+    assert all(record["prediction"] == record["label"] for record in written)
+
+
+TASKS = {
+    "regress": (("-numbers.tsv", "--no-header", "--text", 3, "--label", 2), "regress", "spearman"),
+    "multilabel": (("-several.jsonl",), "multilabel", "micro_f1"),
+    "ner": ((".conll",), "tag", "f1"),
+    "crf": ((".conll", "--crf", "--label", 2), "tag", "f1"),
+    "question-answering": ((".json", "--stride", 8, "--max-length", 20), "answer", "f1"),
+    "choose": ((".jsonl",), "choose", "accuracy"),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_trains_and_is_measured_as_it_was_at_the_end(start, files, tmp_path, capsys, name):
+    (suffix, *options), task, metric = TASKS[name]
+    out = tmp_path / "out"
+    given = ("--train", f"{files}/train{suffix}", "--dev", f"{files}/dev{suffix}", *options)
+    said, _ = finetune(capsys, "tag" if name == "crf" else name, start, out, *given)
+    evaluated = [r for r in read_metrics(out / "metrics.jsonl") if f"dev_{metric}" in r]
+    best = max(evaluated, key=lambda record: record[f"dev_{metric}"])
+    assert f"best {metric} {best[f'dev_{metric}']:.4f} at step {best['step']}" in said
+    options = [option for option in options if option != "--crf"]
+    args = ("evaluate", task, "--model", out, "--data", f"{files}/dev{suffix}", *options, "--json")
+    status, said, err = run(capsys, *args)
+    assert (status, err) == (0, "")
+    scores = json.loads(said)
+    assert (scores.pop("task"), scores.pop("examples")) == (task, 24)
+    assert scores == {k.removeprefix("dev_"): pytest.approx(v) for k, v in best.items() if k != "step"}
+
+
+def test_a_crf_tags_on_the_command_line(start, files, tmp_path, capsys):
+    finetune(capsys, "tag", start, tmp_path / "out", "--train", files / "train.conll", "--crf")
+    status, said, _ = run(capsys, "tag", "--model", tmp_path / "out", "anna sees berlinton")
+    assert status == 0
+    assert [line.split("\t")[0] for line in said.split("\n") if line] == ["anna", "sees", "berlinton"]
+
+
+def test_a_resumed_run_is_the_straight_one_and_only_on_the_same_data(start, files, tmp_path, capsys, monkeypatch):
+    train = ("--train", files / "train.tsv", "--text", "sentence", "--save-every", 1)
+    finetune(capsys, "classify", start, tmp_path / "straight", *train)
+    with monkeypatch.context() as patched:
+        patched.setattr("minibert.training.loop.Trainer._one_step", stopping_at(3))
+        args = ("finetune", "classify", "--model", start, "--lr", "5e-3", "--steps", 4, "--eval-every", 2, *train)
+        assert run(capsys, *args, "--out", tmp_path / "other")[0] == 130
+    changed = tmp_path / "changed.tsv"
+    for change in ("--seed 1", "--label-smoothing 0.1", "--freeze *embeddings*", f"--train {changed}"):
+        changed.write_text((files / "train.tsv").read_text().replace("good", "fine"))
+        status, _, err = run(capsys, *args, "--out", tmp_path / "other", "--resume", *change.split())
+        assert status == 4
+        assert "not the same run" in err
+    status, _, err = run(capsys, *args, "--out", tmp_path / "other", "--resume")
+    assert status == 0, err
+    assert "the run goes on from step 3 of 4" in err
+    straight, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "other"))
+    assert straight == other
+
+
+def stopping_at(step):
+    from minibert.training.loop import Trainer
+
+    plain = Trainer._one_step
+
+    def one_step(self):
+        if self.step == step:
+            raise KeyboardInterrupt
+        plain(self)
+
+    return one_step
+
+
+def test_options_change_what_is_learnt(start, files, tmp_path, capsys):
+    train = ("--train", files / "train.tsv", "--text", "sentence")
+    weights = {}
+    for i, options in enumerate((
+        "", "--class-weights balanced", "--class-weights 1,3", "--label-smoothing 0.2", "--dropout 0",
+        "--layer-decay 0.5", "--freeze bert.embeddings.*", "--max-length 5",
+    )):  # fmt: skip
+        _, err = finetune(capsys, "classify", start, tmp_path / str(i), *train, *options.split(), steps=2)
+        weights[options] = (tmp_path / str(i) / "model.safetensors").read_bytes()
+        assert ("were cut" in err) == ("length" in options)
+    assert len(set(weights.values())) == len(weights)
+    kept = mb.BertForSequenceClassification.from_pretrained(tmp_path / "6").parameters
+    assert (kept["bert.embeddings.word_embeddings.weight"] == mb.BertModel.from_pretrained(start).parameters[
+        "embeddings.word_embeddings.weight"]).all()  # fmt: skip
+
+
+def test_a_head_goes_on_with_its_own_ids(files, tmp_path, capsys):
+    model = mb.BertForSequenceClassification(config(id2label={0: "good", 1: "bad"}), seed=3)
+    model.save_pretrained(tmp_path / "start")
+    TOKENIZER.save_pretrained(tmp_path / "start")
+    train = ("--train", files / "train.tsv", "--text", "sentence", "--dev", files / "dev.tsv", "--dev-text", "content")
+    _, err = finetune(capsys, "classify", tmp_path / "start", tmp_path / "out", *train)
+    assert "labels: good, bad" in err
+    assert "missing" not in err
+    assert "no column" not in err
+    assert mb.BertConfig.from_pretrained(tmp_path / "out").id2label == {0: "good", 1: "bad"}
+
+
+def test_options_may_stand_in_a_file(start, files, tmp_path, capsys):
+    (tmp_path / "run.toml").write_text(f'train = "{files / "train.conll"}"\ncrf = true\nlr = 1e-3\n')
+    finetune(capsys, "tag", start, tmp_path / "out", "--config", tmp_path / "run.toml", steps=1)
+    assert isinstance(mb.pipeline(model=tmp_path / "out").model, mb.BertCrfForTokenClassification)
+
+
+def test_what_cannot_be_is_said(start, files, tmp_path, capsys):
+    model, out = ("--model", start), ("--out", tmp_path / "out")
+    train = ("--train", files / "train.tsv", "--text", "sentence")
+    other = tmp_path / "other.tsv"
+    table(other, [("so so", "neutral")], ("sentence", "label"))
+    (tmp_path / "empty.tsv").touch()
+    one = tmp_path / "one.tsv"
+    table(one, [("cat", "bad"), ("dog", "bad")], ("sentence", "label"))
+    mb.BertModel(config(), seed=3).save_pretrained(tmp_path / "bare")
+    for args, expected, words in (
+        ((*model, *train, "--dev", other), 4, "line 2: expected a label of 'bad', 'good', got 'neutral'"),
+        ((*model, "--train", tmp_path / "empty.tsv"), 4, "empty.tsv: expected a header, got an empty file"),
+        ((*model, "--train", tmp_path / "none.tsv"), 3, "none.tsv: no such file"),
+        ((*model, "--train", files / "train.tsv"), 4, "expected one column 'text', got none"),
+        ((*model, "--train", one, "--text", "sentence"), 2, "expected two labels or more, got only 'bad'"),
+        ((*model, *train, "--max-length", 99), 4, "max_length: expected at most 24 tokens"),
+        (("--model", tmp_path / "bare", *train), 3, "vocab"),
+        ((*model, *train, "--crf"), 2, "--crf is for tag, not for classify"),
+        ((*model, *train, "--metric", "f1"), 2, "--metric: expected examples to measure by, got none"),
+        ((*model, *train, "--dev", files / "dev.tsv", "--metric", "bleu"), 2, "one of accuracy, f1, matthews"),
+        ((*model, *train, "--class-weights", "much"), 2, "--class-weights: expected numbers with commas"),
+        ((*model, *train, "--class-weights", "1,2,3"), 4, r"class_weights: expected shape (2,)"),
+        ((*model, *train, "--no-header"), 2, "column: expected the number of a column"),
+        ((*model, *train, "--freeze", "nothing"), 4, "freeze: no tensor is called nothing"),
+    ):
+        status, _, err = run(capsys, "finetune", "classify", *args, *out)
+        assert (status, words in err) == (expected, True), (args, err)
+        assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_a_model_is_measured_at_its_own_task_only(start, files, tmp_path, capsys):
+    data = ("--data", files / "dev.tsv", "--text", "content")
+    status, _, err = run(capsys, "evaluate", "classify", "--model", start, *data)
+    assert status == 4
+    assert "classify needs a BertForSequenceClassification that was trained for it, this is none" in err
+    assert "hint: minibert finetune classify trains one" in err
+    mb.BertForSequenceClassification(config(num_labels=1), seed=0).save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    status, _, err = run(capsys, "evaluate", "classify", "--model", tmp_path, *data)
+    assert status == 4
+    assert "hint: it is for: minibert evaluate regress" in err
+    mb.BertForSequenceClassification(config(id2label={0: "no", 1: "yes"}), seed=0).save_pretrained(tmp_path)
+    status, _, err = run(capsys, "evaluate", "classify", "--model", tmp_path, *data)
+    assert status == 4
+    assert "expected a label of 'no', 'yes'" in err
+    assert run(capsys, "evaluate", "classify", "--model", tmp_path, *data, "--predictions", "-")[0] == 2
+
+
+def test_the_tasks_are_listed(capsys):
+    for verb in ("finetune", "evaluate"):
+        with pytest.raises(SystemExit):
+            main([verb, "--help"])
+        assert "choose       which of several endings" in capsys.readouterr().out
