@@ -43,6 +43,8 @@ examples:
   minibert exercise list
   minibert train-vocab corpus.txt --output vocab.txt
   minibert pretrain corpus.txt --vocab vocab.txt --out RUN
+  minibert finetune classify --model MODEL --train train.tsv --dev dev.tsv --out RUN
+  minibert evaluate classify --model RUN --data test.tsv
   minibert plot RUN
 
 MODEL is a folder with weights and their config.json, a weight file, the prefix of a

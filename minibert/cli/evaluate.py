@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import Any
 
@@ -35,7 +36,8 @@ def run(args: Any) -> None:
     if args.predictions:
         write((f"{json.dumps(record)}\n".encode() for record in examples.records(predictions)), args.predictions)
     if args.json:
-        print(json.dumps({"task": task, "examples": len(read.examples), **scores}))
+        numbers = {name: None if math.isnan(value) else value for name, value in scores.items()}
+        print(json.dumps({"task": task, "examples": len(read.examples), **numbers}))
         return
     width = max(map(len, scores))
     for name, value in scores.items():

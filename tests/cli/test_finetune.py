@@ -131,7 +131,9 @@ def test_a_crf_tags_on_the_command_line(start, files, tmp_path, capsys):
 
 
 def test_a_resumed_run_is_the_straight_one_and_only_on_the_same_data(start, files, tmp_path, capsys, monkeypatch):
-    train = ("--train", files / "train.tsv", "--text", "sentence", "--save-every", 1)
+    dev = tmp_path / "dev.tsv"
+    dev.write_text((files / "dev.tsv").read_text())
+    train = ("--train", files / "train.tsv", "--text", "sentence", "--save-every", 1, "--dev", dev)
     finetune(capsys, "classify", start, tmp_path / "straight", *train)
     with monkeypatch.context() as patched:
         patched.setattr("minibert.training.loop.Trainer._one_step", stopping_at(3))
@@ -139,10 +141,13 @@ def test_a_resumed_run_is_the_straight_one_and_only_on_the_same_data(start, file
         assert run(capsys, *args, "--out", tmp_path / "other")[0] == 130
     changed = tmp_path / "changed.tsv"
     for change in ("--seed 1", "--label-smoothing 0.1", "--freeze *embeddings*", f"--train {changed}"):
-        changed.write_text((files / "train.tsv").read_text().replace("good", "fine"))
+        changed.write_text((files / "train.tsv").read_text().replace("good ", "fine "))
         status, _, err = run(capsys, *args, "--out", tmp_path / "other", "--resume", *change.split())
         assert status == 4
         assert "not the same run" in err
+    dev.write_text((files / "dev.tsv").read_text().replace("good ", "fine "))
+    assert "dev data was" in run(capsys, *args, "--out", tmp_path / "other", "--resume")[2]
+    dev.write_text((files / "dev.tsv").read_text())
     status, _, err = run(capsys, *args, "--out", tmp_path / "other", "--resume")
     assert status == 0, err
     assert "the run goes on from step 3 of 4" in err
@@ -225,6 +230,17 @@ def test_what_cannot_be_is_said(start, files, tmp_path, capsys):
         status, _, err = run(capsys, "finetune", "classify", *args, *out)
         assert (status, words in err) == (expected, True), (args, err)
         assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_what_cannot_be_measured_is_null(start, files, tmp_path, capsys):
+    model = mb.BertForSequenceClassification(config(num_labels=1), seed=0)
+    model.parameters["classifier.weight"][...] = 0
+    model.save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    data = ("--data", files / "dev-numbers.tsv", "--no-header", "--text", 3, "--label", 2)
+    status, said, _ = run(capsys, "evaluate", "regress", "--model", tmp_path, *data, "--json")
+    assert status == 0
+    assert json.loads(said) == {"task": "regress", "examples": 24, "spearman": None, "pearson": None}
 
 
 def test_a_model_is_measured_at_its_own_task_only(start, files, tmp_path, capsys):

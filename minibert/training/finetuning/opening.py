@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from ...checkpoint import open_pretrained
 from ...models import auto
 from ...models.base import BertPreTrainedModel
 from ...models.config import BertConfig
@@ -26,14 +25,11 @@ def is_for(cls: type[BertPreTrainedModel], path: PathLike, problem_type: str | N
 
     A tagger's head is one with a CRF as well as without: the transitions are then new, or left out.
     """
-    source = open_pretrained(path)
-    if not any(name.startswith(("classifier.", "qa_outputs.")) for name in source.sources):
-        return False
     if not any(issubclass(cls, kind) or issubclass(kind, cls) for kind in auto.classes(path)):
         return False
     if cls is not BertForSequenceClassification or problem_type is None:
         return True
-    config = BertConfig.from_dict(source.config)
+    config = BertConfig.from_pretrained(path)
     usual = "regression" if config.num_labels == 1 else "single_label_classification"
     return problem_type == (config.problem_type or usual)
 

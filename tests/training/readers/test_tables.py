@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import InputError, LoadError
-from minibert.training.readers import TextExample, read_table
+from minibert.training.readers import TextExample, column_names, read_table
 
 SEVERAL, NUMBERS = {"problem_type": "multi_label_classification"}, {"problem_type": "regression"}
 
@@ -170,3 +170,10 @@ def test_many_columns_are_not_all_listed(file):
     path = file("a.csv", ",".join(f"c{i}" for i in range(50)) + "\n" + "," * 49)
     with pytest.raises(InputError, match=r"there are 'c0', .*'c19' and 30 more"):
         read_table(path)
+
+
+def test_the_header_is_named_in_its_order(tmp_path):
+    (tmp_path / "a.csv").write_text('label,"the text"\n1,a\n')
+    (tmp_path / "a.jsonl").write_text('{"label": 1}\n')
+    assert column_names(tmp_path / "a.csv") == ["label", "the text"]
+    assert column_names(tmp_path / "a.jsonl") == []
