@@ -12,7 +12,7 @@ from ..models import auto
 from ..models.base import BertPreTrainedModel
 from ..text.tokenizer import BertTokenizer
 from ..training.finetuning import is_for
-from .examples import CLASSES, PROBLEMS, Read, columns_of, encoded, read_file, task_of
+from .examples import CLASSES, PROBLEMS, columns_of, encoded, read_file, remarks, task_of
 from .inputs import UsageError, model_of, printable
 from .outputs import check_output, write
 
@@ -27,10 +27,10 @@ def run(args: Any) -> None:
     tokenizer = BertTokenizer.from_pretrained(place)
     model = _model(task, place)
     labels = () if task in ("regress", "answer", "choose") else tuple((model.config.id2label or {}).values())
-    read = Read(read_file(task, args.data, args, columns_of(args), labels).examples, labels)
+    read = read_file(task, args.data, args, columns_of(args), labels)._replace(labels=labels)
     examples = encoded(task, read, args, tokenizer, model.config)
-    for note in examples.notes:
-        print(printable(f"{args.data}: {note}"), file=sys.stderr)
+    for note in remarks(args.data, read, examples):
+        print(printable(note), file=sys.stderr)
     predictions = examples.predict(model)
     scores = examples.scores(predictions)
     if args.predictions:

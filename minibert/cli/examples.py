@@ -61,10 +61,11 @@ class Columns(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What a file holds: examples of one of the readers' kinds, and the labels, where they have names."""
+    """What a file holds: examples of one of the readers' kinds; the labels, where they have names; what is wrong."""
 
     examples: list[Any]
     labels: tuple[str, ...]
+    problems: tuple[str, ...] = ()
 
 
 def task_of(args: Any) -> str:
@@ -111,7 +112,8 @@ def read_file(task: str, path: str, args: Any, columns: Columns, labels: tuple[s
         numbers = {name: _number(value, name) for name, value in places.items() if value is not None}
         return Read(*read_conll(path, scheme=args.scheme or "BIO", labels=given, **numbers))
     if task == "answer":
-        return Read(read_squad(path, strict=False).examples, ())
+        squad = read_squad(path, strict=False)
+        return Read(squad.examples, (), squad.problems)
     if task == "choose":
         return Read(read_choices(path, text=columns.text or "text", label=columns.label or "label"), ())
     text, pair, label = (_column(name, args.no_header) for name in columns)
@@ -127,6 +129,12 @@ def read_file(task: str, path: str, args: Any, columns: Columns, labels: tuple[s
         separator=args.separator or ",",
     )
     return Read(*table)
+
+
+def remarks(path: str, read: Read, examples: Examples) -> list[str]:
+    """What people should know of a file: what is wrong with it, the first of many, and what was cut."""
+    more = [f"{len(read.problems) - 1} more such faults"] if len(read.problems) > 1 else []
+    return [*read.problems[:1], *(f"{path}: {note}" for note in (*more, *examples.notes))]
 
 
 def encoded(task: str, read: Read, args: Any, tokenizer: BertTokenizer, config: BertConfig) -> Examples:

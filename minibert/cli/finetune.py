@@ -12,7 +12,7 @@ from ..models.class_loss import ClassLoss
 from ..models.config import BertConfig
 from ..text.tokenizer import BertTokenizer
 from ..training.finetuning import Batches, Examples, balanced_weights, open_model, own_labels
-from .examples import PROBLEMS, Read, class_of, columns_of, dev_columns, encoded, read_file, task_of
+from .examples import PROBLEMS, Read, class_of, columns_of, dev_columns, encoded, read_file, remarks, task_of
 from .inputs import UsageError, model_of, printable
 from .training import say_result, train
 
@@ -27,7 +27,10 @@ def run(args: Any) -> int:
     dev_read, notes = _dev_file(task, args, read.labels)
     examples = encoded(task, read, args, tokenizer, config)
     dev = encoded(task, dev_read, args, tokenizer, config) if dev_read else None
-    for note in [*notes, *_named(args.train, examples), *(_named(args.dev, dev) if dev else [])]:
+    notes += remarks(args.train, read, examples)
+    if dev_read and dev:
+        notes += remarks(args.dev, dev_read, dev)
+    for note in notes:
         _say(note)
     metric = _metric(args, dev)
     data = Batches(examples, args.batch_size, args.seed)
@@ -65,7 +68,7 @@ def _dev_file(task: str, args: Any, labels: tuple[str, ...]) -> tuple[Read | Non
     if args.dev is None:
         return None, []
     columns, notes = dev_columns(args, task)
-    return Read(read_file(task, args.dev, args, columns, labels).examples, labels), notes
+    return read_file(task, args.dev, args, columns, labels)._replace(labels=labels), notes
 
 
 def _metric(args: Any, dev: Examples | None) -> str:
@@ -94,10 +97,6 @@ def _set_loss(model: BertPreTrainedModel, args: Any, examples: Examples, task: s
                 f"--class-weights: expected numbers with commas between them, or balanced, got {args.class_weights!r}"
             ) from None
     model.set_loss_options(weights, args.label_smoothing or 0.0)
-
-
-def _named(path: str, examples: Examples) -> list[str]:
-    return [f"{path}: {note}" for note in examples.notes]
 
 
 def _say(line: str) -> None:

@@ -184,6 +184,22 @@ def test_options_change_what_is_learnt(start, files, tmp_path, capsys):
         "embeddings.word_embeddings.weight"]).all()  # fmt: skip
 
 
+def test_faults_of_a_file_of_questions_are_said(start, files, tmp_path, capsys):
+    data = json.loads((files / "train.json").read_text())
+    asked = [each["qas"][0] for each in data["data"][0]["paragraphs"]]
+    answered = [question for question in asked if question["answers"]]
+    for question in answered[:3]:
+        question["answers"][0]["answer_start"] += 1
+    (tmp_path / "shifted.json").write_text(json.dumps(data))
+    _, err = finetune(capsys, "answer", start, tmp_path / "out", "--train", tmp_path / "shifted.json", steps=1)
+    assert "at answer_start" in err
+    assert "shifted.json: 2 more such faults" in err
+    assert "3 of 96 questions have no answer in their text where it should be: not trained on" in err
+    status, _, err = run(capsys, "evaluate", "answer", "--model", tmp_path / "out", "--data", tmp_path / "shifted.json")
+    assert status == 0
+    assert "2 more such faults" in err
+
+
 def test_a_head_goes_on_with_its_own_ids(files, tmp_path, capsys):
     model = mb.BertForSequenceClassification(config(id2label={0: "good", 1: "bad"}), seed=3)
     model.save_pretrained(tmp_path / "start")

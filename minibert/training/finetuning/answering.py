@@ -49,16 +49,15 @@ class Questions(Examples):
     ) -> None:
         longest = longest_row(max_length, MAX_SEQ_LEN, tokenizer, config, 4)
         self.unanswerable = any(example.is_impossible for example in examples)
-        self.options = {
-            "max_seq_len": longest,
-            "doc_stride": doc_stride,
-            "decoding": decoding,
-            "handle_impossible_answer": self.unanswerable,
-        }
-        settings = AnswerOptions(**self.options)  # type: ignore[arg-type]
+        self.settings = AnswerOptions(
+            max_seq_len=longest,
+            doc_stride=doc_stride,
+            decoding=decoding,
+            handle_impossible_answer=self.unanswerable,
+        )
         self.tokenizer = tokenizer
         self.examples = examples
-        self.readings = [read(tokenizer, each.question, each.context, longest, settings) for each in examples]
+        self.readings = [read(tokenizer, each.question, each.context, longest, self.settings) for each in examples]
         rows: list[Row] = []
         targets: list[tuple[int, int]] = []
         lost = 0
@@ -71,8 +70,7 @@ class Questions(Examples):
             targets += [_places(span, window, reading.before) for window in reading.windows]
         note = f"{lost} of {len(examples)} questions have no answer in their text where it should be: not trained on"
         super().__init__(rows, targets, [note] if lost else [])
-        exact = "exact" if self.unanswerable else "exact_match"
-        self.metrics = ("f1", exact)
+        self.metrics = ("f1", "exact" if self.unanswerable else "exact_match")
 
     def labels(self, chosen: Sequence[int], length: int) -> dict[str, Array]:
         places = np.array([self.targets[i] for i in chosen], np.int64)
@@ -81,7 +79,7 @@ class Questions(Examples):
     def predict(self, model: BertPreTrainedModel) -> list[dict[str, Any]]:
         """The best answer to every question: {"score", "start", "end", "answer"}."""
         assert isinstance(model, BertForQuestionAnswering)
-        return QuestionAnswering(model, self.tokenizer, **self.options).answered(self.readings)
+        return QuestionAnswering(model, self.tokenizer, **vars(self.settings)).answered(self.readings)
 
     def scores(self, predictions: Sequence[Any]) -> dict[str, float]:
         gold = {example.id: [answer.text for answer in example.answers] for example in self.examples}
