@@ -138,8 +138,8 @@ class BertConfig:
         if self.id2label is not None:
             if not isinstance(self.id2label, Mapping):
                 raise ConfigError(f"config: id2label is {self.id2label!r}, expected a map from ids to names")
-            try:  # JSON keys are strings
-                self.id2label = {int(k): str(v) for k, v in self.id2label.items()}
+            try:  # JSON keys are strings, and often sorted as such: "10" before "2"
+                self.id2label = dict(sorted((int(k), str(v)) for k, v in self.id2label.items()))
             except (TypeError, ValueError):
                 raise ConfigError(f"config: id2label has keys {list(self.id2label)!r}, expected integers") from None
             if sorted(self.id2label) != list(range(len(self.id2label))) or not self.id2label:

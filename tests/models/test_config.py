@@ -202,3 +202,9 @@ def test_c06_a_config_file_is_strict_json(tmp_path, what):
     path.write_bytes(FILES[what])
     with pytest.raises(LoadError, match=r"config\.json"):
         read_json(path)
+
+
+def test_labels_stand_in_the_order_of_their_ids():
+    names = {str(i): f"L{i}" for i in range(12)}
+    shuffled = dict(sorted(names.items()))  # "10" before "2", as JSON is often written
+    assert list(BertConfig(id2label=shuffled).id2label.items()) == [(i, f"L{i}") for i in range(12)]

@@ -65,6 +65,13 @@ def test_a_head_is_kept_for_the_same_labels_only(saved):
     assert fresh(TEXTS, path, (), "regression")[1]
 
 
+def test_more_than_ten_labels_keep_their_ids(saved):
+    names = tuple(f"L{i}" for i in range(12))
+    path = saved(TEXTS, id2label=dict(enumerate(names)))
+    assert own_labels(TEXTS, path, "single_label_classification") == names
+    assert fresh(TEXTS, path, names, "single_label_classification")[1] == []
+
+
 def test_heads_without_names_are_kept_for_their_task(saved):
     path = saved(mb.BertForQuestionAnswering)
     assert fresh(mb.BertForQuestionAnswering, path)[1] == []
