@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InputError
@@ -12,6 +13,7 @@ from ..models import auto
 from ..models.base import BertPreTrainedModel
 from ..text.tokenizer import BertTokenizer
 from ..training.finetuning import is_for
+from . import finetune_embed
 from .examples import CLASSES, PROBLEMS, columns_of, encoded, read_file, remarks, task_of
 from .inputs import UsageError, model_of, printable
 from .outputs import check_output, write
@@ -23,6 +25,9 @@ def run(args: Any) -> None:
         raise UsageError("--predictions: expected a file, as the metrics go to stdout")
     check_output(args.predictions, "--predictions")
     task, place = task_of(args), model_of(args)
+    if task == "embed":
+        _print(args, finetune_embed.evaluate(args, place), task=task)
+        return
     _check_head(task, place)
     tokenizer = BertTokenizer.from_pretrained(place)
     model = _model(task, place)
@@ -35,9 +40,13 @@ def run(args: Any) -> None:
     scores = examples.scores(predictions)
     if args.predictions:
         write((f"{json.dumps(record)}\n".encode() for record in examples.records(predictions)), args.predictions)
+    _print(args, scores, task=task, examples=len(read.examples))
+
+
+def _print(args: Any, scores: Mapping[str, float], **about: Any) -> None:
     if args.json:
         numbers = {name: None if math.isnan(value) else value for name, value in scores.items()}
-        print(json.dumps({"task": task, "examples": len(read.examples), **numbers}))
+        print(json.dumps({**about, **numbers}))
         return
     width = max(map(len, scores))
     for name, value in scores.items():

@@ -33,14 +33,17 @@ CLASSES: dict[str, type[BertPreTrainedModel]] = {
 }
 OF_TABLES = *PROBLEMS, "choose"
 ONLY = {
-    "text": (*OF_TABLES, "tag"),
-    "text_pair": tuple(PROBLEMS),
-    "label": (*OF_TABLES, "tag"),
+    "text": (*OF_TABLES, "tag", "embed"),
+    "text_pair": (*PROBLEMS, "embed"),
+    "label": (*OF_TABLES, "tag", "embed"),
     "dev_text": (*OF_TABLES, "tag"),
     "dev_text_pair": tuple(PROBLEMS),
     "dev_label": (*OF_TABLES, "tag"),
-    "no_header": tuple(PROBLEMS),
-    "format": tuple(PROBLEMS),
+    "no_header": (*PROBLEMS, "embed"),
+    "format": (*PROBLEMS, "embed"),
+    "metric": (*CLASSES,),
+    "predictions": (*CLASSES,),
+    **dict.fromkeys(("loss", "pooling", "max_score", "least_score", "scale", "symmetric"), ("embed",)),
     "separator": ("multilabel",),
     "scheme": ("tag",),
     "stride": ("answer",),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,18 @@ from ..models.class_loss import ClassLoss
 from ..models.config import BertConfig
 from ..text.tokenizer import BertTokenizer
 from ..training.finetuning import Batches, Examples, balanced_weights, open_model, own_labels
+from . import finetune_embed
 from .examples import PROBLEMS, Read, class_of, columns_of, dev_columns, encoded, read_file, remarks, task_of
-from .inputs import UsageError, model_of, printable
-from .training import say_result, train
+from .inputs import UsageError, model_of
+from .outputs import say
+from .training import check, say_result, train
 
 
 def run(args: Any) -> int:
     """Read and tokenise, train, write the model: the one that did best on --dev, if there is one."""
     task, args.model = task_of(args), model_of(args)
+    if task == "embed":
+        return finetune_embed.run(args)
     tokenizer = BertTokenizer.from_pretrained(args.model)
     config = BertConfig.from_pretrained(args.model)
     cls, problem = class_of(task, args), PROBLEMS.get(task)
@@ -31,7 +34,7 @@ def run(args: Any) -> int:
     if dev_read and dev:
         notes += remarks(args.dev, dev_read, dev)
     for note in notes:
-        _say(note)
+        say(note)
     metric = _metric(args, dev)
     data = Batches(examples, args.batch_size, args.seed)
     if args.steps is None and args.epochs is None:
@@ -42,11 +45,12 @@ def run(args: Any) -> int:
     model = open_model(
         cls, args.model, read.labels, problem, seed=args.seed, **(rates if args.dropout is not None else {})
     )
+    check(args, model)
     _set_loss(model, args, examples, task)
-    _say(f"{model}")
-    _say(f"{len(read.examples)} examples, {data.per_epoch} batches an epoch")
+    say(f"{model}")
+    say(f"{len(read.examples)} examples, {data.per_epoch} batches an epoch")
     if read.labels:
-        _say(f"labels: {', '.join(read.labels)}")
+        say(f"labels: {', '.join(read.labels)}")
     same = {"dev data": dev.fingerprint} if dev else {}
     result = train(args, model, tokenizer, data, dev.evaluate if dev else None, metric, larger=True, same=same)
     return say_result(result, args.out, metric)
@@ -97,7 +101,3 @@ def _set_loss(model: BertPreTrainedModel, args: Any, examples: Examples, task: s
                 f"--class-weights: expected numbers with commas between them, or balanced, got {args.class_weights!r}"
             ) from None
     model.set_loss_options(weights, args.label_smoothing or 0.0)
-
-
-def _say(line: str) -> None:
-    print(printable(line), file=sys.stderr)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any, NamedTuple
 
 from ..models.sentences import BertForSentenceRanking
 from ..tasks.embed import SentenceEncoder
 from ..training.finetuning import PairBatches, Pairs, open_sentences, positives, scaled
 from ..training.readers import TextExample, read_table
-from .inputs import UsageError, model_of
-from .training import say_result, train
+from .inputs import UsageError
+from .outputs import say
+from .training import check, say_result, train
 
 
 class _Beside(NamedTuple):
@@ -29,11 +29,11 @@ def run(args: Any) -> int:
     for name in ("least_score", "scale", "symmetric"):
         if not ranked and getattr(args, name) not in (None, False):
             raise UsageError(f"--{name.replace('_', '-')} is for --loss ranking")
-    args.model = model_of(args)
     options = {"pooling": args.pooling, "max_length": args.max_length, "dropout": args.dropout}
     model, encoder = open_sentences(args.model, "ranking" if ranked else "cosine", **options)
     if isinstance(model, BertForSentenceRanking):
         model.set_ranking(20.0 if args.scale is None else args.scale, args.symmetric)
+    args.epochs = args.epochs or (None if args.steps else 1.0)
     examples = _read(args.train, args, scores=not ranked or args.least_score is not None)
     if ranked:
         examples = examples if args.least_score is None else positives(examples, args.least_score)
@@ -41,15 +41,21 @@ def run(args: Any) -> int:
         examples = scaled(examples, args.max_score or 1.0)
     data = PairBatches(Pairs(examples, encoder), args.batch_size, ranked=ranked, seed=args.seed)
     dev = Pairs(_read(args.dev, args, scores=True), encoder) if args.dev else None
-    if args.steps is None and args.epochs is None:
-        args.epochs = 1.0
+    check(args, model)
     if args.eval_every is None:
         args.eval_every = max(1, round(data.per_epoch / args.accumulate))
-    print(f"{model}", file=sys.stderr)
-    print(f"{len(examples)} pairs, {data.per_epoch} batches an epoch", file=sys.stderr)
+    say(f"{model}")
+    say(f"{len(examples)} pairs, {data.per_epoch} batches an epoch")
     metric = "spearman" if dev else "loss"
-    result = train(args, model, _Beside(encoder), data, dev.evaluate if dev else None, metric, larger=bool(dev))
+    evaluate, same = (dev.evaluate, {"dev data": dev.fingerprint}) if dev else (None, None)
+    result = train(args, model, _Beside(encoder), data, evaluate, metric, larger=True, same=same)
     return say_result(result, args.out, metric)
+
+
+def evaluate(args: Any, place: str) -> dict[str, float]:
+    """How well the cosines of a model follow the scores of a file, whatever they are counted in."""
+    model, encoder = open_sentences(place)
+    return Pairs(_read(args.data, args, scores=True), encoder).evaluate(model)
 
 
 def _read(path: str, args: Any, scores: bool) -> list[TextExample]:

@@ -26,6 +26,9 @@ OUTWARD = {
 }
 """Arguments that do not decide what comes out: a run may go on with others."""
 
+OF_THE_DATA = {"steps", "eval_every"}
+"""Arguments that may be None until the data say how long an epoch is."""
+
 FOREVER = 1 << 62
 """Steps, where their number is known only with the data."""
 
@@ -35,9 +38,7 @@ def check(args: Any, model: BertPreTrainedModel) -> None:
     _settings(args)
     _optimiser(args, model)
     schedule(args.lr, args.steps or FOREVER, args.warmup, args.schedule)
-    same = _same(args)
-    if args.steps is None:
-        del same["steps"]
+    same = {name: value for name, value in _same(args).items() if value is not None or name not in OF_THE_DATA}
     check_run(args.out, same, args.resume)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -81,7 +82,9 @@ def train(
 
 
 def _settings(args: Any) -> Settings:
-    return Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
+    given: dict[str, Any] = {field.name: getattr(args, field.name) for field in fields(Settings)}
+    given |= {name: 0 for name in OF_THE_DATA & set(given) if given[name] is None}
+    return Settings(**given)
 
 
 def _optimiser(args: Any, model: BertPreTrainedModel) -> Optimiser:

@@ -19,12 +19,14 @@ TASKS = {
     "tag": "tag",
     "answer": "answer",
     "choose": "choose",
+    "embed": "embed",
     "text-classification": "classify",
     "sentiment-analysis": "classify",
     "token-classification": "tag",
     "ner": "tag",
     "question-answering": "answer",
     "multiple-choice": "choose",
+    "sentence-similarity": "embed",
 }
 """Names of tasks for fine-tuning, the pipelines' among them -> the verb that uses such a model, or nearly so."""
 TASKS_HELP = """\
@@ -33,7 +35,8 @@ regress      a number for it
 multilabel   any number of classes for it
 tag          a tag for every word: names, parts of speech; token-classification, ner
 answer       passages of texts; question-answering
-choose       which of several endings; multiple-choice"""
+choose       which of several endings; multiple-choice
+embed        sentence vectors, from pairs with scores or that belong together; sentence-similarity"""
 
 
 def add_training_verbs(verbs: Any) -> None:
@@ -125,6 +128,7 @@ def _finetune(verbs: Any) -> None:
         "--label-smoothing", type=float, metavar="E", help="classify, tag: share of a label dealt out to all"
     )
     model.add_argument("--metric", metavar="NAME", help="of --dev, by which the best is chosen (default: the first)")
+    add_embed_arguments(finetune)
     _run(finetune, lr=5e-5, batch_size=32, steps=False)
 
 
@@ -141,7 +145,7 @@ def _task_verb(verbs: Any, name: str, summary: str) -> Any:
     verb = _verb(verbs, name, summary, model=None)
     verb.formatter_class = partial(RawDescriptionHelpFormatter, max_help_position=18, width=88)
     verb.epilog = f"tasks:\n{indent(TASKS_HELP, '  ')}"
-    verb.add_argument("task", choices=TASKS, metavar="TASK", help="classify, regress, multilabel, tag, answer, choose")
+    verb.add_argument("task", choices=TASKS, metavar="TASK", help=f"{', '.join(dict.fromkeys(TASKS.values()))}")
     return verb
 
 
@@ -230,7 +234,7 @@ def _times(text: str) -> float:
 
 
 def add_embed_arguments(verb: Any) -> None:
-    """Those of `finetune` that only sentence vectors have."""
+    """Those that only sentence vectors have."""
     embed = verb.add_argument_group("embed")
     embed.add_argument(
         "--loss", choices=("cosine", "ranking"), help="cosines are to be the scores (default), or rank within a batch"

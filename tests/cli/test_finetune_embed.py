@@ -1,14 +1,13 @@
 """minibert finetune embed: from a file of pairs to a folder of sentence vectors."""
 
-import argparse
+import re
 
 import numpy as np
 import pytest
 
 import minibert as mb
-from minibert.cli import finetune_embed
+from minibert.cli import build_parser, finetune_embed, main
 from minibert.cli.inputs import UsageError
-from minibert.cli.training_parser import _run, add_embed_arguments
 
 ROWS = [
     ("4.5", "the cat sat on the mat", "the cat sat on a mat"),
@@ -28,21 +27,26 @@ def pairs(tmp_path):
 
 
 def arguments(*words):
-    """As the verb parses them: the arguments of all training, of a table's columns, and of this task."""
-    parser = argparse.ArgumentParser()
-    for name in ("model", "train", "dev", "text", "text-pair", "label", "format"):
-        parser.add_argument(f"--{name}")
-    parser.add_argument("--no-header", action="store_true")
-    parser.add_argument("--max-length", type=int)
-    parser.add_argument("--dropout", type=float)
-    add_embed_arguments(parser)
-    _run(parser, lr=5e-5, batch_size=2, steps=False)
-    return parser.parse_args([str(word) for word in words])
+    return build_parser().parse_args(["finetune", "embed", *map(str, words)])
 
 
 def of_columns(pairs, folder, out):
     where = ("--text", 2, "--text-pair", 3, "--label", 1, "--no-header")
-    return ("--model", folder, "--train", pairs, *where, "--out", out, "--steps", 4, "--log-every", 1)
+    return (
+        "--model",
+        folder,
+        "--train",
+        pairs,
+        *where,
+        "--out",
+        out,
+        "--steps",
+        4,
+        "--log-every",
+        1,
+        "--batch-size",
+        2,
+    )
 
 
 @pytest.mark.parametrize("loss", ["cosine", "ranking"])
@@ -53,7 +57,7 @@ def test_a_folder_of_sentence_vectors_is_left(loss, pairs, folder, tmp_path, cap
     out, err = capsys.readouterr()
     assert "best spearman" in out
     assert ("6 pairs, 3 batches" if loss == "cosine" else "3 pairs, 1 batches") in err
-    assert "dev_pearson" in err
+    assert "dev pearson" in err
     assert "step 4/4  loss" in err
     before, after = (mb.SentenceEncoder.from_pretrained(path) for path in (folder, tmp_path / "out"))
     assert (tmp_path / "out" / "modules.json").exists()
@@ -90,3 +94,18 @@ def test_what_cannot_be_is_refused(words, error, message, pairs, folder, tmp_pat
     with pytest.raises(error, match=message):
         finetune_embed.run(arguments(*of_columns(pairs, folder, tmp_path / "out"), *words))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_verbs_do_all_of_it(pairs, folder, tmp_path, capsys):
+    words = [str(word) for word in of_columns(pairs, folder, tmp_path / "out")]
+    assert main(["finetune", "embed", *words, "--max-score", "5", "--dev", str(pairs)]) == 0
+    assert "best spearman" in capsys.readouterr().out
+    where = ["--text", "2", "--text-pair", "3", "--label", "1", "--no-header"]
+    assert (
+        main(["evaluate", "sentence-similarity", "--model", str(tmp_path / "out"), "--data", str(pairs), *where]) == 0
+    )
+    assert re.fullmatch(r"spearman +-?[0-9.]+\npearson +-?[0-9.]+\n", capsys.readouterr().out)
+    assert main(["finetune", "embed", *words, "--metric", "f1"]) == 2
+    assert "--metric is for" in capsys.readouterr().err
+    assert main(["finetune", "classify", *words, "--scale", "3"]) == 2
+    assert "--scale is for embed, not for classify" in capsys.readouterr().err
