@@ -32,21 +32,8 @@ def arguments(*words):
 
 def of_columns(pairs, folder, out):
     where = ("--text", 2, "--text-pair", 3, "--label", 1, "--no-header")
-    return (
-        "--model",
-        folder,
-        "--train",
-        pairs,
-        *where,
-        "--out",
-        out,
-        "--steps",
-        4,
-        "--log-every",
-        1,
-        "--batch-size",
-        2,
-    )
+    how = ("--steps", 4, "--log-every", 1, "--batch-size", 2)
+    return ("--model", folder, "--train", pairs, *where, "--out", out, *how)
 
 
 @pytest.mark.parametrize("loss", ["cosine", "ranking"])
