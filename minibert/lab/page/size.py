@@ -49,10 +49,8 @@ def numbers(entry: Entry, config: Any, batch: Batch) -> int:
     sizes = {
         "N": len(batch.rows), "A": heads, "D": config.hidden_size // heads, "H": config.hidden_size, "M": 1,
         "I": config.intermediate_size, "V": config.vocab_size, "P": config.max_position_embeddings,
-        "S": config.type_vocab_size, "C": 1, "B": 1,
+        "S": config.type_vocab_size, "C": 1, "B": 1, "Q": 1, "Q′": 1,
     }  # fmt: skip
-    if entry.name.startswith("cls.predictions."):
-        sizes["N"] = 1  # of how many places it is asked, labels say
     first = entry.axes[:1]
     if entry.is_parameter and len(entry.axes) == 2 and first[0] not in seen:
         return 0
