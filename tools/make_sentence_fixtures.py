@@ -1,4 +1,4 @@
-"""Writes tests/ops/fixtures/sentences.npz: what sentence-transformers' losses and pooling give, in float64.
+"""Writes tests/ops/fixtures/sentences.npz: sentence-transformers' losses and pooling and their gradients, in float64.
 
     python tools/make_sentence_fixtures.py       # numpy, torch 2.13.0, sentence-transformers 6.2.0
 

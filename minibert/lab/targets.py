@@ -93,9 +93,8 @@ def _aim(model: BertPreTrainedModel, inputs: Mapping[str, Any], tokenizer: BertT
     out = model(**inputs)
     if isinstance(model, BertForSentencePairs):
         score = 1.0 if target is None else target
-        return Aim(
-            {"labels": np.broadcast_to(score, out.cosines.shape)}, f"squared distance of the cosine from {score}"
-        )
+        labels = np.broadcast_to(score, out.cosines.shape)
+        return Aim({"labels": labels}, f"squared distance of the cosine from {score}")
     if isinstance(model, BertForMaskedLM):
         return _words(np.asarray(inputs["input_ids"]), out.logits, tokenizer, target)
     if isinstance(model, BertForPreTraining):

@@ -108,6 +108,7 @@ EXERCISES = (
     _find("embedding_2", "medium", "embedding-lookup", "embedding"),
     _find("masked_rows", "medium", "gather-shifted", "gather_rows"),
     _find("binary", "medium", "binary-sigmoid", "binary_cross_entropy"),
+    _find("cosine", "medium", "cosine-length", "cosine"),
     _find("cross_entropy_1", "medium", "loss-all-rows", "cross_entropy"),
     _find("residual_1", "medium", "residual-unmasked", "add_layer_norm"),
     _find("residual_2", "medium", "residual-pre-norm", "add_layer_norm"),

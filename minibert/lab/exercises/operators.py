@@ -120,6 +120,11 @@ def _targets(rng: np.random.Generator, scale: float) -> tuple[Any, ...]:
     return x, rng.integers(0, 2, x.shape)
 
 
+def _pairs(rng: np.random.Generator, scale: float) -> tuple[Any, ...]:
+    sizes = _sizes(rng, 2)
+    return _normal(rng, scale, *sizes), _normal(rng, scale, *sizes)
+
+
 _SAME = "dy, any shape -> dx, the same shape"
 
 OPERATORS = {
@@ -154,5 +159,7 @@ OPERATORS = {
                  "dloss () -> dlogits, the shape of logits", _targets),
         Operator("mean_squared_error", "mean squared error",
                  "dloss () -> dx, the shape of x", _targets),
+        Operator("cosine", "the cosine of pairs of vectors",
+                 "dy (Q,) -> da (Q, H), db (Q, H)", _pairs),
     )
 }  # fmt: skip
