@@ -83,7 +83,7 @@ def test_an_exercise_from_start_to_solved(run, here):
     assert Progress(here)["find_linear"].solved == first
     out = run("list")[1]
     assert "  ✓ find_linear           the linear layer (easy)" in out
-    assert "1 of 59 solved, 0 in work" in out
+    assert "1 of 60 solved, 0 in work" in out
     path.write_text("")
     assert run("check")[0] == 1
     assert Progress(here)["find_linear"].status == "solved"  # once and for all
@@ -95,7 +95,7 @@ def test_list_shows_every_exercise_and_what_is_in_work(run, here):
         assert status == 0
         for exercise in EXERCISES:
             assert out.count(f"  ○ {exercise.name:21} {exercise.title}") == 1
-        assert "0 of 59 solved, 0 in work" in out
+        assert "0 of 60 solved, 0 in work" in out
         assert err == "minibert exercise start fill_tanh\n"
     assert not (here / "progress.json").exists()
     run("start", "fill_gelu")
@@ -105,10 +105,10 @@ def test_list_shows_every_exercise_and_what_is_in_work(run, here):
     status, out, err = run("list")
     assert "  … fill_gelu             GELU, the exact form                            1 hint\n" in out
     assert "  … fill_softmax          softmax                                       revealed\n" in out
-    assert "0 of 59 solved, 3 in work" in out
+    assert "0 of 60 solved, 3 in work" in out
     assert err == "minibert exercise check fill_softmax\n"
     result = json.loads(run("list", "--json")[1])
-    assert (result["total"], result["in work"], result["not started"], result["solved"]) == (59, 3, 56, 0)
+    assert (result["total"], result["in work"], result["not started"], result["solved"]) == (60, 3, 57, 0)
     rows = {row["name"]: row for row in result["exercises"]}
     assert list(rows) == [exercise.name for exercise in EXERCISES]
     assert rows["fill_gelu"]["hints"] == 1

@@ -149,6 +149,6 @@ def test_specimens_have_what_trips_backward_passes():
 
 
 def test_models_without_a_specimen_are_refused_by_name():
-    expected = "expected a BertEncoder, BertModel, BertForPreTraining or a model of pairs, got BertForTokenClassification"
+    expected = "expected a BertEncoder, .* or a model of pairs, got BertForTokenClassification"
     with pytest.raises(InputError, match=expected):
         specimen(BertForTokenClassification(TINY))
