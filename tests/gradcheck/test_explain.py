@@ -6,7 +6,10 @@ import pytest
 from minibert.gradcheck import check
 from tests.gradcheck.planted import GAMMA, B, W, X, cube, layer_norm, layer_norm_backward, linear, said, wrong_linear
 
-rng = np.random.default_rng(0)
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
 
 
 def test_a_gradient_that_is_not_summed_where_forward_broadcasts():
@@ -68,7 +71,7 @@ def test_the_worst_entries_are_shown_with_both_numbers():
     assert "wrong in 1 of 24 entries, in row 4" in words
 
 
-def test_large_arrays_are_sampled_and_a_single_wrong_entry_is_still_found():
+def test_large_arrays_are_sampled_and_a_single_wrong_entry_is_still_found(rng):
     x = rng.standard_normal((300, 40))
 
     def backward(dy, x):
