@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -338,3 +339,28 @@ def test_progress_says_what_is_left(capsys, monkeypatch):
     ]
     said = ["1 s", "89 s", "2 min", "83 min", "1.7 h", "100.0 h"]
     assert [duration(seconds) for seconds in (0.2, 89, 91, 5000, 6000, 360_000)] == said
+
+
+def test_tensorboard_gets_every_number(begin, tmp_path, monkeypatch):
+    """By a stand-in for tensorboardX, which the tests do without."""
+    written = []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            written.append(folder)
+
+        def add_scalar(self, name, value, step):
+            written.append((name, step))
+
+        def close(self):
+            written.append("closed")
+
+    monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=SummaryWriter))
+    assert begin(tmp_path / "run", "--tensorboard")[0] == 0
+    first, *numbers, last = written
+    assert (first, last) == (str(tmp_path / "run" / "tensorboard"), "closed")
+    assert {("loss", 2), ("lr", 4), ("norm", 6), ("dev_loss", 6)} <= set(numbers)
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    status, _, err = begin(tmp_path / "other", "--tensorboard")
+    assert (status, "pip install 'minibert-numpy[tensorboard]'" in err) == (4, True)
+    assert not (tmp_path / "other" / "run.json").exists()
