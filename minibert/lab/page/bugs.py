@@ -19,8 +19,8 @@ FLOOR = 1e-3
 WRONG = 1e-6
 """Relative change from which a gradient counts as wrong. The script has the same number."""
 
-WORK = 2.5e10
-"""Numbers times passes that bugs of a large model may take: a second or two, but the same bugs on every machine."""
+WORK = 1e10
+"""Numbers times passes that bugs of a large model may take: about a second, but the same bugs on every machine."""
 
 COMPARED = 100
 """As many tokens as the time of a backward pass that goes into its gradients, however short the text is."""
