@@ -20,7 +20,7 @@ def curve(trace: Trace, name: str, seed: int = 0) -> list[float]:
 
 
 def typical(trace: Trace, everything: bool) -> list[str]:
-    """All tensors of a small model; of a large one three kinds of the last layer, from where it is not far to the loss."""
+    """All tensors of a small model; of a large one three kinds of the last layer, which is near the loss."""
     kinds = ("attention.self.probs", "output.LayerNorm", "intermediate.dense.weight")
     last = f"encoder.layer.{trace.model.config.num_hidden_layers - 1}"
     return list(trace) if everything else [name for kind in kinds for name in trace.find(f"{last}.{kind}")]
