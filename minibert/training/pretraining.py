@@ -66,7 +66,7 @@ class PretrainingData:
     short_seq_prob           how often instances are to be shorter, which models must know, too
     next_sentence            pairs by `document_pairs`, or else single segments by `document_segments`
     masking, masked_lm_prob, max_predictions      see `Masking`; None: no bound but the probability
-    hold_out                 the part of the corpus that `held_out` gets and the rest of this source never sees
+    hold_out                 the part of the corpus that `held_out` gets, at least a block, and this source never sees
     seed                     everything drawn depends on it alone, except for what is held out
 
     Documents are cut into blocks of 128 sentences, each a document of its own for the pairs: with whole books, of which
@@ -243,12 +243,18 @@ def _blocks(corpus: Corpus) -> Array:
 
 
 def _held_out(corpus: Corpus, blocks: Array, part: float) -> Array:
-    """(n,) whether a block is held out: where its hash, read as a number from 0 to 1, is below `part`."""
+    """(n,) whether a block is held out: where its hash, read as a number from 0 to 1, is below `part`; if it is so
+    nowhere, and there are several blocks, where it is lowest of those that pairs can be made of."""
     if not part:
         return np.zeros(len(blocks), bool)
     borders = corpus.sentences[blocks]
-    numbers = (
+    hashes = (
         int.from_bytes(hashlib.blake2b(corpus.tokens[start:end].tobytes(), digest_size=8).digest(), "big")
         for start, end in borders.tolist()
     )
-    return np.fromiter(numbers, np.uint64, len(blocks)) < np.uint64(part * 2**64)
+    numbers = np.fromiter(hashes, np.uint64, len(blocks))
+    aside: Array = numbers < np.uint64(part * 2**64)
+    if aside.any() or len(blocks) < 2:
+        return aside
+    pairs: Array = blocks[:, 1] - blocks[:, 0] > 1
+    return pairs & (numbers == numbers[pairs].min(initial=np.iinfo(np.uint64).max))

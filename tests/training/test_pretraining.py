@@ -237,6 +237,19 @@ def test_fingerprints_know_all_options(corpus):
     assert sources[0].fingerprint == data_of(corpus).fingerprint
 
 
+def test_at_least_a_block_is_held_out(corpus):
+    few, none = data_of(corpus, hold_out=1e-9), data_of(corpus)
+    assert len(few.held_out._blocks) == 1
+    assert len(few._blocks) == len(none._blocks) - 1
+    assert {*map(tuple, few.held_out._blocks)} <= {*map(tuple, data_of(corpus, hold_out=0.3).held_out._blocks)}
+
+
+def test_of_a_single_block_nothing_can_be_held_out(tmp_path):
+    (tmp_path / "one.txt").write_text("a b c\nd e f\ng h\n")
+    with pytest.raises(InputError, match="hold_out: expected blocks of 128 sentences on both sides"):
+        data_of(Corpus.from_files([tmp_path / "one.txt"], small(), tmp_path), hold_out=0.3)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -245,7 +258,6 @@ def test_fingerprints_know_all_options(corpus):
         ({"max_seq_length": 3, "next_sentence": False}, "max_seq_length: expected at least 4, got 3"),
         ({"short_seq_prob": 1.5}, "short_seq_prob: expected a number from 0 to 1, got 1.5"),
         ({"hold_out": 1}, "hold_out: expected a number from 0 to below 1, got 1"),
-        ({"hold_out": 1e-9}, "hold_out: expected blocks of 128 sentences on both sides, got none held out"),
         ({"hold_out": 1 - 1e-9}, "on both sides, got none not held out"),
         ({"seed": -1}, "seed: expected at least 0, got -1"),
         ({"masking": "words"}, "masking: expected one of"),
