@@ -65,7 +65,7 @@ def _check(args: Any) -> None:
         )
     if args.vocab is not None and not os.path.isfile(args.vocab):
         raise NotFound(f"--vocab {args.vocab}: expected a vocabulary, got nothing of that name")
-    usual = build_parser().parse_args(["pretrain", "--out", args.out])
+    usual = build_parser().parse_args(["pretrain", f"--out={args.out}"])
     for name in NEW if args.model else ():
         if getattr(args, name) != getattr(usual, name):
             raise UsageError(f"--{name} does not go with --model, which has its own")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,11 +53,6 @@ class ClassLoss(BertPreTrainedModel):
             raise InputError(f"label_smoothing: expected a number from 0 to 1, got {label_smoothing!r}")
         options = LossOptions(class_weights, float(smoothing))
         self.loss_options = None if options == LossOptions(None, 0.0) else options
-
-    def astype(self, dtype: Any) -> Self:
-        twin = super().astype(dtype)
-        twin.loss_options = self.loss_options
-        return twin
 
     def _class_loss(self, logits: Array, labels: Array) -> tuple[Array, tuple[str, Any]]:
         """The loss, and what its backward pass needs: the operator's name and its cache."""

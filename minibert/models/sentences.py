@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -51,11 +51,6 @@ class BertForSentencePairs(BertPreTrainedModel):
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Write the encoder. How its vectors are pooled, `SentenceEncoder.save_pretrained` writes beside it."""
         self.encoder().save_pretrained(directory)
-
-    def astype(self, dtype: Any) -> Self:
-        twin = super().astype(dtype)
-        twin.pooling = self.pooling
-        return twin
 
     def _pack(self, **inputs: Any) -> Batch:
         name = "input_ids" if inputs["input_ids"] is not None else "inputs_embeds"
@@ -139,11 +134,6 @@ class BertForSentenceRanking(BertForSentencePairs):
         if number.shape != () or not 0 < number < math.inf:
             raise InputError(f"scale: expected a finite number above 0, got {scale!r}")
         self.scale, self.symmetric = float(number), bool(symmetric)
-
-    def astype(self, dtype: Any) -> Self:
-        twin = super().astype(dtype)
-        twin.scale, twin.symmetric = self.scale, self.symmetric
-        return twin
 
     def prepare(self, *args: Any, **inputs: Any) -> Prepared:
         """As of every model; the label of a pair is its own number."""

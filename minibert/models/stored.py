@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import math
@@ -99,10 +100,10 @@ class StoredModel:
         return dtype
 
     def astype(self, dtype: Any) -> Self:
-        """A copy of the model in another dtype."""
+        """A copy of the model in another dtype, with whatever else was set on it, such as options of its loss."""
         parameters = self.parameters.astype(_float_dtype(dtype))
-        twin = type(self).__new__(type(self))._assemble(self.config, self.engine, parameters)
-        twin.name_or_path = self.name_or_path
+        twin = copy.copy(self)
+        twin.readable = parameters
         return twin
 
     def eval(self) -> Self:

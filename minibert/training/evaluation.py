@@ -11,13 +11,13 @@ from .loop import Data
 from .metrics.language_model import masked_correct, masked_scores
 
 
-def evaluate_pretraining(model: BertPreTrainedModel, data: Data, batches: int | None = None) -> dict[str, float]:
-    """Masked LM and, where the model has it, next-sentence prediction on the batches of an epoch, or the first few.
+def evaluate_pretraining(model: BertPreTrainedModel, data: Data) -> dict[str, float]:
+    """Masked LM and, where the model has it, next-sentence prediction on the batches of an epoch.
 
     -> loss, the mean over hidden tokens; perplexity; accuracy; next_sentence_accuracy
     """
     total, right, hidden, following, pairs = 0.0, 0, 0, 0, 0
-    for i in range(min(data.per_epoch, batches or data.per_epoch)):
+    for i in range(data.per_epoch):
         prepared = model.prepare(**data.batch(i))
         _, logits = model.loss_at(model.parameters, prepared, Keep())
         labels = prepared.labels["labels"][prepared.labels["labels"] != IGNORE_INDEX]
@@ -33,13 +33,13 @@ def evaluate_pretraining(model: BertPreTrainedModel, data: Data, batches: int | 
     return {**scores, "next_sentence_accuracy": following / pairs} if pairs else scores
 
 
-def evaluate_unigram(data: Data, held_out: Data, vocab_size: int, epochs: int = 1) -> dict[str, float]:
-    """The best that can be said without reading the text: the hidden tokens' frequencies, counted in `data`.
+def evaluate_unigram(data: Data, held_out: Data, vocab_size: int) -> dict[str, float]:
+    """The best that can be said without reading: the frequencies of hidden tokens, counted in an epoch of `data`.
 
     Every piece is counted once more than it was seen (Laplace), so none is impossible. -> loss, perplexity, accuracy
     """
     counts = np.ones(vocab_size)
-    for i in range(data.per_epoch * epochs):
+    for i in range(data.per_epoch):
         labels = data.batch(i)["labels"]
         counts += np.bincount(labels[labels != IGNORE_INDEX], minlength=vocab_size)
     costs, best = -np.log(counts / counts.sum()), int(counts.argmax())

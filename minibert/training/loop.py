@@ -70,7 +70,7 @@ class Trainer:
 
     evaluate    model -> {name: number}, called without dropout; the number called `metric` decides which step was best
     larger      is more of the metric better?
-    run         the folder; without one nothing is saved
+    run         the folder; without one nothing is saved, and the best weights cannot come back
     others      writes the tokenizer's files into a folder, beside the model's
     listeners   are called with every record: {"step", "loss", "lr", "norm", "epoch", "tokens_per_second"} of a step,
                 {"step", "dev_accuracy", ...} of an evaluation, {"step", "skipped"} of a step that was not made. The

@@ -47,6 +47,7 @@ def test_googles_masked_loss_is_divided_by_a_little_more(key):
         answers = logits["seq_relationship_logits"], prepared.labels["next_sentence_label"]
         following, _ = model.ops.cross_entropy(*answers)
     model.label_epsilon = 0.5  # of Google's 1e-5 nothing would be seen
+    assert model.astype("float32").label_epsilon == 0.5
     loss, _ = model.loss_at(model.parameters, prepared, Keep())
     assert loss == pytest.approx((plain - following) * n / (n + 0.5) + following, rel=1e-12)
     grads, _ = gradients(model, prepared)
