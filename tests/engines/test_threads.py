@@ -47,6 +47,10 @@ def states(model, *args):
     return model(ids(*args)).last_hidden_state
 
 
+def assert_nearly_equal(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=THREADS * abs(expected).max())
+
+
 def in_two_threads(*tasks):
     """Run two tasks, one surely on a thread of the pool, the other on the caller's."""
     both = threading.Barrier(len(tasks), timeout=DEADLINE)
@@ -203,7 +207,7 @@ def test_how_many_threads_there_are_changes_next_to_nothing(model):
             for _ in range(3):
                 np.testing.assert_array_equal(states(model, 12, 128), found[number])
     for number in 2, 3:
-        np.testing.assert_allclose(found[number], found[1], rtol=0, atol=THREADS)
+        assert_nearly_equal(found[number], found[1])
 
 
 def test_which_thread_took_which_task_changes_nothing(model, two_threads, monkeypatch):
@@ -236,7 +240,7 @@ def test_many_callers_at_once_each_get_their_own(model, two_threads):
         caller.join(max(0, until - time.monotonic()))
     assert not any(caller.is_alive() for caller in callers)
     for one, wanted in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, wanted, rtol=0, atol=THREADS)
+        assert_nearly_equal(one, wanted)
     assert blas() == 2
 
 
@@ -270,7 +274,8 @@ def of_child(check):
 @forks
 def test_a_child_of_fork_computes_the_same(model, two_threads):
     expected = states(model, 12, 128)
-    assert of_child(lambda: int(np.array_equal(states(model, 12, 128), expected))) == 1
+    # not bit for bit: a child that still lacks its second thread cuts the products elsewhere
+    assert of_child(lambda: int(abs(states(model, 12, 128) - expected).max() <= THREADS * abs(expected).max())) == 1
     np.testing.assert_array_equal(states(model, 12, 128), expected)
 
 

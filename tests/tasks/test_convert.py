@@ -170,7 +170,8 @@ def test_the_files_of_a_sentence_transformer_come_along(tmp_path, to):
     convert(folder, tmp_path / "b", to)
     old, new = (mb.SentenceEncoder.from_pretrained(path) for path in (folder, tmp_path / "b"))
     assert repr(old) == repr(new)
-    assert np.array_equal(old.encode("A cat sat."), new.encode("A cat sat."))
+    # TensorFlow stores matrices the other way round, and BLAS has another kernel for them
+    np.testing.assert_allclose(new.encode("A cat sat."), old.encode("A cat sat."), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["vocab.txt", "tokenizer_config.json"])
