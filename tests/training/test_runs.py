@@ -188,6 +188,25 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path, straight):
     assert bits(last) == straight
 
 
+def test_system_calls_that_signals_interrupt_are_made_again(tmp_path, straight):
+    """A timer that goes off all the time: calls return EINTR, as Python's handlers ask for no restart."""
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 2e-4, 2e-4)
+    try:
+        run = run_in(tmp_path, save_every=1)
+        run.train()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(rung) > STEPS
+    assert bits(run) == straight
+    run.run.close()
+    resumed = run_in(tmp_path, resume=True, save_every=1)
+    resumed.train()
+    assert bits(resumed) == straight
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_to(tmp_path):
     tmp_path.chmod(0o500)
