@@ -3,6 +3,7 @@
     python tools/compare_training.py                        # SST-2, three epochs: hours on two cores
     python tools/compare_training.py --steps 20             # a look
     python tools/compare_training.py --task tag             # WNUT-17 instead
+    python tools/compare_training.py --task answer          # SQuAD: all articles but the last, which is measured
 
 The recipe: AdamW, weight decay 0.01 for matrices only, a rate that rises over a tenth of the steps and then falls to 0,
 gradients clipped to length 1, dropout as the checkpoint has it. Both begin with the same weights, the new head's
@@ -10,7 +11,11 @@ included, and see the same batches in the same order, already tokenised; PyTorch
 batch, as people do. Dropout draws other masks, so the curves differ as those of two seeds do.
 
 Each side is a process of its own, one after the other, with as many threads as it takes by itself. Seconds are those of
-the training steps alone, without loading, tokenising and measuring. Needs the extra `oracle`.
+the training steps alone, without loading, tokenising and measuring. What PyTorch trained is measured by minibert, too,
+whose outputs are the same (tools/compare_transformers.py): so both are scored alike. Needs the extra `oracle`.
+
+Of SQuAD those questions are taken that have an answer, and a baseline is printed: guesses, each a passage of the
+question's own text, as long as some answer that was learnt from.
 """
 
 from __future__ import annotations
@@ -19,13 +24,13 @@ import argparse
 import json
 import math
 import os
+import random
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,10 +38,15 @@ sys.path.insert(0, str(ROOT))
 
 import minibert as mb  # noqa: E402
 from minibert.training import AdamW, Settings, Trainer, schedule  # noqa: E402
-from minibert.training.finetuning import Batches, Examples, Sentences, Texts, open_model  # noqa: E402
-from minibert.training.readers import read_conll, read_table  # noqa: E402
+from minibert.training.finetuning import Batches, Examples, Questions, Sentences, Texts, open_model  # noqa: E402
+from minibert.training.metrics import evaluate_v1  # noqa: E402
+from minibert.training.readers import QuestionExample, read_conll, read_squad, read_table  # noqa: E402
 
-CLASSES = {"classify": "BertForSequenceClassification", "tag": "BertForTokenClassification"}
+CLASSES = {
+    "classify": "BertForSequenceClassification",
+    "tag": "BertForTokenClassification",
+    "answer": "BertForQuestionAnswering",
+}
 
 
 # ---- what both sides are given --------------------------------------------------------------------------------------
@@ -45,6 +55,10 @@ CLASSES = {"classify": "BertForSequenceClassification", "tag": "BertForTokenClas
 def examples(args: argparse.Namespace, start: str) -> tuple[Examples, Examples, tuple[str, ...]]:
     """-> to learn from, to measure by, and the labels."""
     tokenizer, config = mb.BertTokenizer.from_pretrained(start), mb.BertConfig.from_pretrained(start)
+    if args.task == "answer":
+        parts = articles(args.data)
+        made = (Questions(part, tokenizer, config, max_length=args.max_length) for part in parts)
+        return *made, ()
     if args.task == "tag":
         train = read_conll(args.data / "wnut17" / "train.conll")
         dev = read_conll(args.data / "wnut17" / "dev.conll", labels=train.labels)
@@ -55,6 +69,26 @@ def examples(args: argparse.Namespace, start: str) -> tuple[Examples, Examples, 
         make = Texts
     made = (make(each.examples, tokenizer, config, train.labels, max_length=args.max_length) for each in (train, dev))
     return *made, train.labels
+
+
+def articles(data: Path) -> tuple[list[QuestionExample], list[QuestionExample]]:
+    """SQuAD's questions that have an answer -> of all articles but the last, and of the last."""
+    (file,) = (data / "squad").glob("*.json")
+    answerable = [each for each in read_squad(file).examples if each.answers]
+    last = answerable[-1].title
+    return [each for each in answerable if each.title != last], [each for each in answerable if each.title == last]
+
+
+def guesses(data: Path, seed: int) -> dict[str, float]:
+    """What passages score that are drawn from the texts, each as many words long as some answer to learn from."""
+    train, dev = articles(data)
+    lengths, rng = [len(answer.text.split()) for each in train for answer in each.answers], random.Random(seed)
+    said = {}
+    for each in dev:
+        words, n = each.context.split(), rng.choice(lengths)
+        first = rng.randrange(max(1, len(words) - n + 1))
+        said[each.id] = " ".join(words[first : first + n])
+    return evaluate_v1({each.id: [answer.text for answer in each.answers] for each in dev}, said)
 
 
 def starting_point(args: argparse.Namespace, folder: str) -> None:
@@ -121,16 +155,10 @@ def torch_side(args: argparse.Namespace, data: Batches, dev: Examples, steps: in
     optimiser = torch.optim.AdamW(groups, lr=args.lr, fused=True)
     rate = transformers.get_linear_schedule_with_warmup(optimiser, int(0.1 * steps), steps)
 
-    def called(**inputs: Any) -> Any:
-        with torch.inference_mode():
-            out = model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
-        return SimpleNamespace(logits=out.logits.numpy())
-
     def evaluate() -> dict[str, float]:
-        model.eval()
-        scores = dev.evaluate(called)  # type: ignore[arg-type]
-        model.train()
-        return scores
+        ours = getattr(mb, CLASSES[args.task]).from_pretrained(args.start)
+        ours.load_state_dict({name: tensor.numpy() for name, tensor in model.state_dict().items()})
+        return dev.evaluate(ours)
 
     model.train()
     model(**{name: torch.from_numpy(array) for name, array in data.batch(0).items()}).loss.backward()
@@ -206,6 +234,8 @@ def main() -> None:
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             results[side] = json.loads(done.stdout.splitlines()[-1])
     report(results, tuple(results["minibert"]["metrics"]))
+    if args.task == "answer":
+        print("guessing  " + "  ".join(f"{name} {score:.4f}" for name, score in guesses(args.data, args.seed).items()))
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n")
 
