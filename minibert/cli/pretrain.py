@@ -20,7 +20,7 @@ from .inputs import UsageError
 from .outputs import say
 from .training import check, say_result, train
 
-NEW = "layers", "hidden", "heads", "intermediate", "activation"
+NEW = "layers", "hidden", "heads", "intermediate", "activation", "positions"
 """What only a new model is asked."""
 
 
@@ -69,6 +69,8 @@ def _check(args: Any) -> None:
     for name in NEW if args.model else ():
         if getattr(args, name) != getattr(usual, name):
             raise UsageError(f"--{name} does not go with --model, which has its own")
+    if args.model is None and _positions(args) < args.max_length:
+        raise UsageError(f"--positions: expected at least --max-length, {args.max_length}, got {args.positions}")
     if args.cased and args.vocab is None:
         raise UsageError("--cased does not go with the model's own vocabulary, which says whether it is")
     if args.hold_out == 0 and args.eval_every:
@@ -80,7 +82,12 @@ def _check(args: Any) -> None:
 def _tokenizer(args: Any) -> BertTokenizer:
     if args.vocab is None:
         return BertTokenizer.from_pretrained(args.model)
-    return BertTokenizer.from_pretrained(args.vocab, do_lower_case=not args.cased, model_max_length=args.max_length)
+    return BertTokenizer.from_pretrained(args.vocab, do_lower_case=not args.cased, model_max_length=_positions(args))
+
+
+def _positions(args: Any) -> int:
+    """Those of a new model."""
+    return args.positions or args.max_length
 
 
 def _model(args: Any, tokenizer: BertTokenizer) -> BertPreTrainedModel:
@@ -109,7 +116,7 @@ def _new_model(args: Any, tokenizer: BertTokenizer) -> MaskedLoss:
         num_attention_heads=args.heads or max(args.hidden // 64, 1),
         intermediate_size=args.intermediate or 4 * args.hidden,
         hidden_act=args.activation,
-        max_position_embeddings=args.max_length,
+        max_position_embeddings=_positions(args),
         hidden_dropout_prob=args.dropout,
         attention_probs_dropout_prob=args.dropout,
     )

@@ -105,6 +105,9 @@ def _pretrain(verbs: Any) -> None:
     model.add_argument("--hidden", type=_positive, default=256, metavar="N", help="(default 256)")
     model.add_argument("--heads", type=_positive, metavar="N", help="(default: as many as have 64 features each)")
     model.add_argument("--intermediate", type=_positive, metavar="N", help="(default: 4 times --hidden)")
+    model.add_argument(
+        "--positions", type=_positive, metavar="N", help="tokens that it can read (default: --max-length)"
+    )
     model.add_argument("--activation", default="gelu", metavar="NAME", help="(default gelu)")
     model.add_argument("--dropout", type=float, default=0.1, metavar="P", help="(default 0.1)")
     _run(pretrain, lr=5e-4, batch_size=32, steps=True)

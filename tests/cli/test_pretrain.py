@@ -11,9 +11,11 @@ import sys
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from minibert import BertForMaskedLM
+import minibert as mb
+from minibert import BertForMaskedLM, BertForPreTraining
 from minibert.cli import main
 from minibert.cli.training import Progress, duration
 from minibert.training.runs import read_metrics, verified
@@ -213,6 +215,7 @@ def test_what_matters_may_not(begin, place, tmp_path_factory, changed, said):
         ({"short": -1}, 4, "short_seq_prob: expected a number from 0 to 1"),
         ({"mask": 0}, 4, "masked_lm_prob: expected a number above 0"),
         ({"max_length": 4}, 4, "max_seq_length: expected at least 5"),
+        ({"positions": 23}, 2, "--positions: expected at least --max-length, 24, got 23"),
         ({"heads": 3}, 4, "hidden_size 16 is not a multiple"),
         ({"dropout": 1}, 4, "hidden_dropout_prob"),
         ({"activation": "step"}, 4, "hidden_act"),
@@ -270,6 +273,7 @@ def test_on_from_a_model_that_was_published(begin, folder, place, tmp_path):
     assert trained.config.hidden_size == BertForMaskedLM.from_pretrained(folder, strict=False).config.hidden_size
     for more, said in (
         ({"hidden": 32}, "--hidden does not go with --model"),
+        ({"positions": 99}, "--positions does not go with --model"),
         ({"vocab": "many.txt"}, "--vocab: expected at most the "),
         ({"vocab": "vocab.txt", "max_length": 9999}, "--max-length: expected at most"),
     ):
@@ -277,6 +281,22 @@ def test_on_from_a_model_that_was_published(begin, folder, place, tmp_path):
         assert (status, said in err) == (2, True), err
     status, _, err = begin(tmp_path / "other", "--cased", model=folder, **options)
     assert "--cased does not go with" in err
+
+
+def test_short_texts_first_and_long_ones_later(begin, tmp_path):
+    """As BERT was trained: the positions that the short ones did not reach are there."""
+    assert begin(tmp_path / "short", positions=40)[0] == 0
+    short = BertForPreTraining.from_pretrained(tmp_path / "short")
+    assert short.config.max_position_embeddings == 40
+    assert mb.BertTokenizer.from_pretrained(tmp_path / "short").model_max_length == 40
+    options = dict.fromkeys(("layers", "hidden", "heads", "vocab"))
+    status, _, err = begin(tmp_path / "long", model=tmp_path / "short", max_length=40, **options)
+    assert status == 0, err
+    name = "bert.embeddings.position_embeddings.weight"
+    was, now = (BertForPreTraining.from_pretrained(tmp_path / kind).state_dict()[name] for kind in ("short", "long"))
+    fresh = BertForPreTraining(short.config, seed=0).state_dict()[name]
+    np.testing.assert_allclose(was[24:], fresh[24:], rtol=0.01)  # but for the decay of weights
+    assert abs(now[24:] - was[24:]).max() > 1e-4
 
 
 def test_options_from_a_file(begin, place, tmp_path, capsys):
