@@ -68,8 +68,8 @@ ATTENTION = 2e-6
 # Measured: 3.1e-7 with the published model; 1.8e-7 here.
 SENTENCE_BATCHES = 1e-6
 
-# The CPU engine's results with one, two and three threads, as a share of the largest: BLAS sums products of other shapes
-# in another order. Measured, after six layers of MiniLM's sizes and for single products: 0 on Intel with AMX, 3e-7 and
+# The CPU engine's results with one, two and three threads, as a share of the largest: products of other shapes sum in
+# another order. Measured, after six layers of MiniLM's sizes and for single products: 0 on Intel with AMX; 3e-7 and
 # 5e-7 on AMD.
 THREADS = 1e-6
 
