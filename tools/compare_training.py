@@ -202,6 +202,17 @@ def report(results: dict[str, dict[str, Any]], metrics: tuple[str, ...]) -> None
     print(f"torch took {ratio:.2f} times as long as minibert")
 
 
+def write(folder: Path, result: dict[str, Any]) -> None:
+    """The losses and scores, as a run of minibert's leaves them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = len(result["losses"])
+    records = [{"step": i, "loss": loss} for i, loss in enumerate(result["losses"], 1)]
+    for number, scores in enumerate(result["found"], 1):
+        at = min(number * result["per_epoch"], steps)
+        records.append({"step": at, **{f"dev_{name}": scores[name] for name in result["metrics"]}})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--task", choices=CLASSES, default="classify")
@@ -213,7 +224,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=5e-5)
     parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all losses and scores")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write DIR/minibert and DIR/torch for `minibert plot`")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)  # this is a child
     parser.add_argument("--start", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -223,7 +234,7 @@ def main() -> None:
         steps = args.steps or round(args.epochs * data.per_epoch)
         result = SIDES[args.side](args, data, dev, steps)
         result["tokens"] = sum(int(data.batch(i)["attention_mask"].sum()) for i in range(steps))
-        print(json.dumps({**result, "metrics": dev.metrics}))
+        print(json.dumps({**result, "metrics": dev.metrics, "per_epoch": data.per_epoch}))
         return
     with tempfile.TemporaryDirectory() as folder:
         starting_point(args, folder)
@@ -236,8 +247,8 @@ def main() -> None:
     report(results, tuple(results["minibert"]["metrics"]))
     if args.task == "answer":
         print("guessing  " + "  ".join(f"{name} {score:.4f}" for name, score in guesses(args.data, args.seed).items()))
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1) + "\n")
+    for side, result in results.items() if args.out else ():
+        write(args.out / side, result)
 
 
 if __name__ == "__main__":

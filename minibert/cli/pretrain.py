@@ -87,7 +87,8 @@ def _tokenizer(args: Any) -> BertTokenizer:
 
 def _positions(args: Any) -> int:
     """Those of a new model."""
-    return args.positions or args.max_length
+    positions: int = args.positions or args.max_length
+    return positions
 
 
 def _model(args: Any, tokenizer: BertTokenizer) -> BertPreTrainedModel:
