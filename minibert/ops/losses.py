@@ -105,8 +105,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from .activations import sigmoid
 from .linear import LinearCache, linear_backward
 from .softmax import softmax
@@ -237,4 +235,5 @@ def mean_squared_error_backward(dloss: Array | float, cache: MeanSquaredErrorCac
 
 def _scalar(dloss: Array | float) -> complex | float:
     """dloss as Python's number, which promotes no array: a float64 scalar would turn float32 gradients into float64."""
-    return complex(dloss) if np.iscomplexobj(dloss) else float(dloss)
+    number: complex | float = dloss.item() if hasattr(dloss, "item") else dloss  # np.float64 is a float, too
+    return number
