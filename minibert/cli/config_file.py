@@ -13,7 +13,8 @@ def with_config(argv: Sequence[str], verbs: Mapping[str, argparse.ArgumentParser
 
         lr = 5e-4                        --lr 5e-4
         split-sentences = true           --split-sentences; false is as if it were not there
-        freeze = ["*bias", "cls.*"]      --freeze *bias --freeze cls.*, of an option that may be repeated
+        freeze = ["*bias", "cls.*"]      --freeze *bias --freeze cls.*, unless some are typed
+        steps = 1000                     --steps 1000, unless --epochs is typed, which excludes it
         corpus = ["a.txt", "b.txt"]      positional arguments, unless some are typed
 
     Raises ValueError that says what is wrong. A verb without --config is left to say so itself.
@@ -32,14 +33,26 @@ def with_config(argv: Sequence[str], verbs: Mapping[str, argparse.ArgumentParser
     if not equals:
         name = rest[at[0] + 1]
     del rest[at[0] : at[0] + (1 if equals else 2)]
-    return [rest[0], *_arguments(name, actions), *rest[1:]]
+    parser = verbs[rest[0]]
+    apart = [group._group_actions for group in parser._mutually_exclusive_groups]
+    return [rest[0], *_arguments(name, actions, _ruled_out(rest[1:], actions, apart)), *rest[1:]]
+
+
+def _ruled_out(
+    typed: Sequence[str], actions: Mapping[str, argparse.Action], apart: Sequence[Sequence[argparse.Action]]
+) -> list[argparse.Action]:
+    """What the file need not say any more: options that would be added to those that are typed, or exclude them."""
+    flags = [word.partition("=")[0] for word in typed if word.startswith("--")]
+    there = [a for a in actions.values() if any(o.startswith(flag) for o in a.option_strings for flag in flags)]
+    there += [a for a in actions.values() if a.choices and not a.option_strings and {*a.choices} & {*typed}]
+    return there + [other for group in apart for other in group if any(a in there for a in group)]
 
 
 def _words(action: argparse.Action) -> Sequence[str]:
     return [action.dest] if not action.option_strings else action.option_strings
 
 
-def _arguments(name: str, actions: Mapping[str, argparse.Action]) -> list[str]:
+def _arguments(name: str, actions: Mapping[str, argparse.Action], ruled_out: Sequence[argparse.Action]) -> list[str]:
     import tomllib
 
     try:
@@ -58,7 +71,11 @@ def _arguments(name: str, actions: Mapping[str, argparse.Action]) -> list[str]:
         values = value if isinstance(value, list) and several else [value]
         if isinstance(value, bool) is not flag or not all(isinstance(v, (bool, str, int, float)) for v in values):
             raise ValueError(f"--config {name}: {key}: expected {kind}, got {_shown(value)}")
-        if not action.option_strings:
+        if action in ruled_out:
+            continue
+        if not action.option_strings and action.nargs is None:
+            words.insert(0, str(value))
+        elif not action.option_strings:
             action.default = [str(v) for v in values]
         elif flag:
             words += [action.option_strings[0]] * value

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, NotFound
 from ..models import auto
 from ..models.base import BertPreTrainedModel
 from ..text.tokenizer import BertTokenizer
 from ..training.finetuning import is_for
 from . import finetune_embed
-from .examples import CLASSES, PROBLEMS, columns_of, encoded, read_file, remarks, task_of
+from .examples import CLASSES, PROBLEMS, check_files, columns_of, encoded, read_file, remarks, task_of
 from .inputs import UsageError, model_of, printable
 from .outputs import check_output, write
 
@@ -24,9 +25,14 @@ def run(args: Any) -> None:
     if args.predictions == "-":
         raise UsageError("--predictions: expected a file, as the metrics go to stdout")
     check_output(args.predictions, "--predictions")
+    check_files(args.data)
+    folder = os.path.dirname(args.predictions or "")
+    if folder and not os.path.isdir(folder):
+        raise NotFound(f"--predictions {args.predictions}: there is no folder {folder}")
     task, place = task_of(args), model_of(args)
     if task == "embed":
-        _print(args, finetune_embed.evaluate(args, place), task=task)
+        scores, number = finetune_embed.evaluate(args, place)
+        _print(args, scores, task=task, examples=number)
         return
     _check_head(task, place)
     tokenizer = BertTokenizer.from_pretrained(place)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..errors import NotFound
 from ..models.base import BertPreTrainedModel
 from ..models.config import BertConfig
 from ..models.crf import BertCrfForTokenClassification
@@ -16,7 +19,7 @@ from ..models.finetuning import (
 )
 from ..text.tokenizer import BertTokenizer
 from ..training.finetuning import Choices, Examples, Questions, Sentences, Texts
-from ..training.readers import column_names, read_choices, read_conll, read_squad, read_table
+from ..training.readers import TextExample, column_names, read_choices, read_conll, read_squad, read_table
 from .inputs import UsageError
 from .training_parser import TASKS
 
@@ -102,7 +105,10 @@ def dev_columns(args: Any, task: str) -> tuple[Columns, list[str]]:
             name = name or default[i]
             if own[i] or name is None or name in others or names.count(name) != 1 or len(names) != len(others):
                 continue
-            found[i] = others[names.index(name)]
+            there = others[names.index(name)]
+            if there in [found[k] or default[k] for k in range(3) if k != i]:
+                continue  # it has a part of its own
+            found[i] = there
             notes.append(f"{args.dev} has no column {name!r}; {found[i]!r}, in the same place, is taken for it")
     return Columns(*found), notes
 
@@ -132,6 +138,21 @@ def read_file(task: str, path: str, args: Any, columns: Columns, labels: tuple[s
         separator=args.separator or ",",
     )
     return Read(*table)
+
+
+def check_files(*paths: str | None) -> None:
+    """NotFound unless each is a file, or None."""
+    for path in paths:
+        if path is not None and not os.path.exists(path):
+            raise NotFound(f"{path}: no such file")
+        if path is not None and os.path.isdir(path):
+            raise NotFound(f"{path}: expected a file of examples, got a folder")
+
+
+def check_scores(path: str, examples: Sequence[TextExample]) -> None:
+    """UsageError where there is no correlation with the scores: there are fewer than two, or they are all the same."""
+    if len({example.label for example in examples}) < 2:
+        raise UsageError(f"{path}: expected numbers that differ, for correlations, got {len(examples)} alike")
 
 
 def remarks(path: str, read: Read, examples: Examples) -> list[str]:

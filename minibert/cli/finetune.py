@@ -12,7 +12,19 @@ from ..models.config import BertConfig
 from ..text.tokenizer import BertTokenizer
 from ..training.finetuning import Batches, Examples, balanced_weights, open_model, own_labels
 from . import finetune_embed
-from .examples import PROBLEMS, Read, class_of, columns_of, dev_columns, encoded, read_file, remarks, task_of
+from .examples import (
+    PROBLEMS,
+    Read,
+    check_files,
+    check_scores,
+    class_of,
+    columns_of,
+    dev_columns,
+    encoded,
+    read_file,
+    remarks,
+    task_of,
+)
 from .inputs import UsageError, model_of
 from .outputs import say
 from .training import check, say_result, train
@@ -21,6 +33,10 @@ from .training import check, say_result, train
 def run(args: Any) -> int:
     """Read and tokenise, train, write the model: the one that did best on --dev, if there is one."""
     task, args.model = task_of(args), model_of(args)
+    args.task = task  # by its first name, whichever was typed
+    if args.dev is None:
+        _refuse_without_dev(args)
+    check_files(args.train, args.dev)
     if task == "embed":
         return finetune_embed.run(args)
     tokenizer = BertTokenizer.from_pretrained(args.model)
@@ -56,6 +72,12 @@ def run(args: Any) -> int:
     return say_result(result, args.out, metric)
 
 
+def _refuse_without_dev(args: Any) -> None:
+    for name in ("dev_text", "dev_text_pair", "dev_label", "patience", "metric"):
+        if getattr(args, name):
+            raise UsageError(f"--{name.replace('_', '-')}: expected examples to measure by, got none", "--dev FILE")
+
+
 def _training_file(task: str, args: Any, own: tuple[str, ...]) -> Read:
     """The examples; with the ids that the model's own head has for their labels, if it has them all."""
     read = read_file(task, args.train, args, columns_of(args))
@@ -72,13 +94,14 @@ def _dev_file(task: str, args: Any, labels: tuple[str, ...]) -> tuple[Read | Non
     if args.dev is None:
         return None, []
     columns, notes = dev_columns(args, task)
-    return read_file(task, args.dev, args, columns, labels)._replace(labels=labels), notes
+    read = read_file(task, args.dev, args, columns, labels)._replace(labels=labels)
+    if task == "regress":
+        check_scores(args.dev, read.examples)
+    return read, notes
 
 
 def _metric(args: Any, dev: Examples | None) -> str:
     if dev is None:
-        if args.metric is not None:
-            raise UsageError("--metric: expected examples to measure by, got none", "--dev FILE")
         return "loss"
     if args.metric not in (None, *dev.metrics):
         raise UsageError(f"--metric: expected one of {', '.join(dev.metrics)}, got {args.metric!r}")

@@ -9,6 +9,7 @@ from ..models.sentences import BertForSentenceRanking
 from ..tasks.embed import SentenceEncoder
 from ..training.finetuning import PairBatches, Pairs, open_sentences, positives, scaled
 from ..training.readers import TextExample, read_table
+from .examples import check_scores
 from .inputs import UsageError
 from .outputs import say
 from .training import check, say_result, train
@@ -38,9 +39,9 @@ def run(args: Any) -> int:
     if ranked:
         examples = examples if args.least_score is None else positives(examples, args.least_score)
     else:
-        examples = scaled(examples, args.max_score or 1.0)
+        examples = scaled(examples, 1.0 if args.max_score is None else args.max_score)
     data = PairBatches(Pairs(examples, encoder), args.batch_size, ranked=ranked, seed=args.seed)
-    dev = Pairs(_read(args.dev, args, scores=True), encoder) if args.dev else None
+    dev = _scored(args.dev, args, encoder) if args.dev else None
     check(args, model)
     if args.eval_every is None:
         args.eval_every = max(1, round(data.per_epoch / args.accumulate))
@@ -52,10 +53,18 @@ def run(args: Any) -> int:
     return say_result(result, args.out, metric)
 
 
-def evaluate(args: Any, place: str) -> dict[str, float]:
-    """How well the cosines of a model follow the scores of a file, whatever they are counted in."""
-    model, encoder = open_sentences(place)
-    return Pairs(_read(args.data, args, scores=True), encoder).evaluate(model)
+def evaluate(args: Any, place: str) -> tuple[dict[str, float], int]:
+    """How well the cosines of a model follow the scores of a file, whatever they are counted in; of how many pairs."""
+    model, encoder = open_sentences(place, max_length=args.max_length)
+    pairs = _scored(args.data, args, encoder)
+    return pairs.evaluate(model), len(pairs.examples)
+
+
+def _scored(path: str, args: Any, encoder: SentenceEncoder) -> Pairs:
+    """Pairs to measure by."""
+    examples = _read(path, args, scores=True)
+    check_scores(path, examples)
+    return Pairs(examples, encoder)
 
 
 def _read(path: str, args: Any, scores: bool) -> list[TextExample]:

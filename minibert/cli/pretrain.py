@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import NotFound
+from ..errors import MinibertError, NotFound
 from ..models.base import BertPreTrainedModel
 from ..models.config import BertConfig
 from ..models.pretraining import BertForMaskedLM, BertForPreTraining, MaskedLoss
@@ -15,13 +15,15 @@ from ..text.tokenizer import BertTokenizer
 from ..training import Corpus, PretrainingData
 from ..training.evaluation import evaluate_pretraining
 from ..training.pretraining import check_options
-from . import build_parser
-from .inputs import UsageError
+from .inputs import UsageError, printable
 from .outputs import say
 from .training import check, say_result, train
 
 NEW = "layers", "hidden", "heads", "intermediate", "activation", "positions"
 """What only a new model is asked."""
+
+FEW_UNKNOWN = 0.02
+"""A share of tokens beyond which the vocabulary may be one for other texts."""
 
 
 def run(args: Any) -> int:
@@ -47,6 +49,9 @@ def run(args: Any) -> int:
     data = PretrainingData(_corpus(args, tokenizer), tokenizer, **options)
     held_out = data.held_out
     say(f"{data.corpus}, {data.per_epoch} batches an epoch, {held_out.per_epoch if held_out else 0} held out")
+    if unknown := data.corpus.share_of(tokenizer.unk_token_id):
+        doubt = ": is the vocabulary one for other texts?" if unknown > FEW_UNKNOWN else ""
+        say(f"{unknown:.2%} of the tokens are {tokenizer.unk_token}{doubt}")
     evaluate = (lambda model: evaluate_pretraining(model, held_out)) if held_out else None
     result = train(args, model, tokenizer, data, evaluate)
     return say_result(result, args.out, "held-out loss")
@@ -65,9 +70,8 @@ def _check(args: Any) -> None:
         )
     if args.vocab is not None and not os.path.isfile(args.vocab):
         raise NotFound(f"--vocab {args.vocab}: expected a vocabulary, got nothing of that name")
-    usual = build_parser().parse_args(["pretrain", f"--out={args.out}"])
     for name in NEW if args.model else ():
-        if getattr(args, name) != getattr(usual, name):
+        if getattr(args, name) is not None:
             raise UsageError(f"--{name} does not go with --model, which has its own")
     if args.model is None and _positions(args) < args.max_length:
         raise UsageError(f"--positions: expected at least --max-length, {args.max_length}, got {args.positions}")
@@ -109,19 +113,39 @@ def _new_model(args: Any, tokenizer: BertTokenizer) -> MaskedLoss:
             )
         if len(tokenizer) > size:
             raise UsageError(f"--vocab: expected at most the {size} pieces that {args.model} has, got {len(tokenizer)}")
+        _check_pieces(args, tokenizer)
         return model
+    hidden = args.hidden or 256
     config = BertConfig(
         vocab_size=len(tokenizer),
-        hidden_size=args.hidden,
-        num_hidden_layers=args.layers,
-        num_attention_heads=args.heads or max(args.hidden // 64, 1),
-        intermediate_size=args.intermediate or 4 * args.hidden,
-        hidden_act=args.activation,
+        hidden_size=hidden,
+        num_hidden_layers=args.layers or 4,
+        num_attention_heads=args.heads or max(hidden // 64, 1),
+        intermediate_size=args.intermediate or 4 * hidden,
+        hidden_act=args.activation or "gelu",
         max_position_embeddings=_positions(args),
         hidden_dropout_prob=args.dropout,
         attention_probs_dropout_prob=args.dropout,
     )
     return kind(config, seed=args.seed)
+
+
+def _check_pieces(args: Any, tokenizer: BertTokenizer) -> None:
+    """What --model has learnt of a piece is in the row of its id: another vocabulary may add pieces, and no more."""
+    if args.vocab is None:
+        return
+    try:
+        own = BertTokenizer.from_pretrained(args.model)
+    except MinibertError:  # weights alone: nobody knows their pieces
+        return
+    given = tokenizer.get_vocab()
+    for piece, number in own.get_vocab().items():
+        if given.get(piece) != number:
+            raise UsageError(
+                f"--vocab {args.vocab}: expected the pieces of {args.model}, and perhaps more; "
+                f"{printable(piece)!r} has the number {number} there and {given.get(piece, 'none')} here",
+                "leave --vocab out",
+            )
 
 
 def _corpus(args: Any, tokenizer: BertTokenizer) -> Corpus:

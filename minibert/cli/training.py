@@ -22,7 +22,13 @@ from .outputs import say
 OUTWARD = {
     *("out", "resume", "config", "cache", "tensorboard", "debug", "verb"),
     *("log_every", "save_every", "keep", "on_bad"),
-    *("corpus", "vocab", "epochs"),  # what matters of them is in the data's fingerprint, and the number of steps
+    *(
+        "corpus",
+        "vocab",
+        "train",
+        "dev",
+        "epochs",
+    ),  # what matters of them is in the data's fingerprint, and the number of steps
 }
 """Arguments that do not decide what comes out: a run may go on with others."""
 
@@ -177,6 +183,7 @@ def _tensorboard(out: str, stack: ExitStack) -> Callable[[Mapping[str, Any]], ob
         for name, value in record.items():
             if isinstance(value, float):
                 writer.add_scalar(name, value, record["step"])
+        writer.flush()  # whatever ends the program
 
     return listen
 

@@ -101,14 +101,14 @@ def _pretrain(verbs: Any) -> None:
     data.add_argument("--cache", metavar="DIR", help="where the tokens are kept (default: DIR/cache of --out)")
     model = pretrain.add_argument_group("model")
     model.add_argument("--model", metavar="MODEL", help=f"go on from this one: {PLACES}")
-    model.add_argument("--layers", type=_positive, default=4, metavar="N", help="(default 4)")
-    model.add_argument("--hidden", type=_positive, default=256, metavar="N", help="(default 256)")
+    model.add_argument("--layers", type=_positive, metavar="N", help="(default 4)")
+    model.add_argument("--hidden", type=_positive, metavar="N", help="(default 256)")
     model.add_argument("--heads", type=_positive, metavar="N", help="(default: as many as have 64 features each)")
     model.add_argument("--intermediate", type=_positive, metavar="N", help="(default: 4 times --hidden)")
     model.add_argument(
         "--positions", type=_positive, metavar="N", help="tokens that it can read (default: --max-length)"
     )
-    model.add_argument("--activation", default="gelu", metavar="NAME", help="(default gelu)")
+    model.add_argument("--activation", metavar="NAME", help="(default gelu)")
     model.add_argument("--dropout", type=float, default=0.1, metavar="P", help="(default 0.1)")
     _run(pretrain, lr=5e-4, batch_size=32, steps=True)
 
@@ -169,7 +169,10 @@ def _columns(verb: Any) -> Any:
         "--scheme", choices=("BIO", "IOB1", "any"), help="tag: BIO (default), where entities begin with I, other tags"
     )
     data.add_argument(
-        "--max-length", type=_positive, metavar="N", help="tokens (default: as many as the model takes; answer: 384)"
+        "--max-length",
+        type=_positive,
+        metavar="N",
+        help="tokens, to train and to evaluate the same (default: as the model; answer: 384)",
     )
     data.add_argument("--stride", type=_natural, metavar="N", help="answer: tokens from window to window (default 128)")
     data.add_argument("--decoding", choices=("google", "hf"), help="answer: how answers are chosen (default google)")
@@ -186,7 +189,9 @@ def _plot(verbs: Any) -> None:
 def _run(verb: Any, lr: float, batch_size: int, steps: bool) -> None:
     """What all training has in common. steps: by default a length is in steps, not in epochs."""
     run = verb.add_argument_group("run")
-    run.add_argument("--out", required=True, metavar="DIR", help="the folder of the run, and of the model in the end")
+    run.add_argument(
+        "--out", required=True, type=_folder, metavar="DIR", help="the folder of the run, and of the model in the end"
+    )
     run.add_argument("--resume", action="store_true", help="go on with the run in DIR, bit for bit")
     run.add_argument("--config", metavar="FILE.toml", help="options from a file; those typed here win")
     length = run.add_mutually_exclusive_group()
@@ -227,6 +232,12 @@ def _run(verb: Any, lr: float, batch_size: int, steps: bool) -> None:
         "--on-bad", choices=("stop", "skip"), default="stop", help="what is not finite: stop (default), or skip it"
     )
     run.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files into DIR, too")
+
+
+def _folder(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name of a folder, got an empty one")
+    return text
 
 
 def _times(text: str) -> float:

@@ -62,6 +62,11 @@ class Corpus:
         self.folder = folder
         self.tokens, self.sentences, self.documents = arrays
 
+    def share_of(self, token: int) -> float:
+        """Which share of all tokens is this one."""
+        pieces = (self.tokens[i : i + _AT_ONCE] for i in range(0, len(self.tokens), _AT_ONCE))
+        return sum(int((piece == token).sum()) for piece in pieces) / len(self.tokens)
+
     @classmethod
     def from_files(
         cls,

@@ -90,7 +90,13 @@ class Trainer:
     listeners: list[Callable[[Mapping[str, Any]], object]] = field(default_factory=list)
 
     def train(self) -> Result:
-        """Train to the end of the schedule, from the newest checkpoint of the run if there is one."""
+        """Train to the end of the schedule, from the newest checkpoint of the run if there is one.
+
+        Raises InputError for an optimiser of another model, and where the run was begun with other data, another
+        schedule or other `Settings.RESULT`.
+        """
+        if self.optimiser.model is not self.model:
+            raise InputError("optimiser: expected one of this model, got one of another", "AdamW(model)")
         self.step = 0
         self.best: float | None = None
         self.best_step: int | None = None
@@ -177,7 +183,7 @@ class Trainer:
 
     def _refuse_spike(self, grads: Block) -> None:
         if self.settings.spike and len(self.norms) >= RECENT // 4:
-            usual, norm = statistics.median(self.norms), float(self.model.ops.global_norm(grads.flat))
+            usual, norm = statistics.median(self.norms), self.optimiser.norm(grads)
             if norm > self.settings.spike * usual:
                 raise Spike(
                     f"the gradient is {norm:.3g} long, {norm / usual:.0f} times as long as is usual",
@@ -242,12 +248,21 @@ class Trainer:
             "norms": self.norms,
             "losses": self._losses,
             "threads": _threads(self.model),
+            "began_with": self._fixed(),
         }
         self.run.save(self.model, self.optimiser, state, self.others, self.settings.keep)
         self._saved, self._saved_at = self.step, time.monotonic()
 
+    def _fixed(self) -> dict[str, Any]:
+        """What decides what comes out, besides the model and the optimiser."""
+        settings = {name: getattr(self.settings, name) for name in Settings.RESULT}
+        return {**settings, "data": self.data.fingerprint, "steps": self.schedule.steps}
+
     def _resume(self) -> None:
         state = self.run.load_newest(self.model, self.optimiser) if self.run else {}
+        before, fixed = state.get("began_with", {}), self._fixed()
+        if changed := [f"{k} was {before[k]!r} and is {fixed[k]!r}" for k in before if before[k] != fixed[k]]:
+            raise InputError(f"not the same run: {'; '.join(changed)}", "it goes on only with what it began with")
         if self.run:
             self.run.forget_after(state.get("step", 0))
             self.listeners = [*self.listeners, self.run.log]

@@ -76,10 +76,8 @@ class Optimiser:
         raises NotFinite, an InputError, and changes nothing else.
         """
         parameters = self.model.parameters
-        gradient = (grads if isinstance(grads, Block) else _packed(parameters, grads)).flat
-        for part in self.frozen:
-            gradient[part] = 0
-        norm = float(self.model.ops.global_norm(gradient))
+        block = grads if isinstance(grads, Block) else _packed(parameters, grads)
+        gradient, norm = block.flat, self.norm(block)
         if not math.isfinite(norm):
             raise NotFinite(f"the gradient's norm is {norm}; nothing was changed", "lower the learning rate")
         clipped = self.max_grad_norm is not None and norm > self.max_grad_norm
@@ -90,6 +88,12 @@ class Optimiser:
             lr = self.lr * group.rate
             self._update(parameters.flat[group.part], gradient[group.part], moments, lr, group.weight_decay, scale)
         return norm
+
+    def norm(self, grads: Block) -> float:
+        """‖g‖ of all gradients together, those of frozen tensors set to 0."""
+        for part in self.frozen:
+            grads.flat[part] = 0
+        return float(self.model.ops.global_norm(grads.flat))
 
     def _update(
         self, parameter: Array, gradient: Array, moments: list[Array], lr: float, weight_decay: float, scale: float

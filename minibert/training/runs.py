@@ -50,6 +50,8 @@ def check_run(
     if not resume and there.exists():
         raise InputError(f"{folder}: a run is here already", "--resume goes on with it; or choose a new folder")
     if not resume:
+        if any((folder / name).exists() for name in ("config.json", "model.safetensors")):
+            raise InputError(f"{folder}: a model is here already", "choose a new folder")
         return
     saved = read_json(there)
     if saved.get("format") != FORMAT or not isinstance(saved.get("settings"), dict):

@@ -42,6 +42,8 @@ class Settings:
             self._integer(name, least)
         for name in ("eval_every", "save_every", "patience"):
             self._integer(name, 0)
+        if self.seed is not None:
+            self._integer("seed", 0)
         if self.spike != 0 and not 1 < self.spike < math.inf:
             raise InputError(f"spike: expected 0, or a number above 1, got {self.spike!r}")
         if self.on_bad not in ("stop", "skip"):

@@ -282,3 +282,62 @@ def test_the_tasks_are_listed(capsys):
         with pytest.raises(SystemExit):
             main([verb, "--help"])
         assert "choose       which of several endings" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "status", "said"),
+    [
+        ("classify", {"train": "none.txt"}, 3, "none.txt: no such file"),
+        ("classify", {"train": "."}, 3, "expected a file of examples, got a folder"),
+        ("classify", {"dev": None, "patience": 2}, 2, "--patience: expected examples to measure by"),
+        ("classify", {"dev": None, "dev-text": "content"}, 2, "--dev-text: expected examples to measure by"),
+        ("regress", {"dev": "one.tsv"}, 2, "one.tsv: expected numbers that differ, for correlations, got 1 alike"),
+        ("regress", {"dev": "alike.tsv"}, 2, "alike.tsv: expected numbers that differ, for correlations, got 3 alike"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_before_training(start, files, tmp_path, capsys, task, options, status, said):
+    for name, count in ("one", 1), ("alike", 3):
+        (files / f"{name}.tsv").write_text("text\tlabel\n" + "the cat\t1.5\n" * count)
+    (files / "regress.tsv").write_text("text\tlabel\nthe cat\t1.5\nthe dog\t0.5\n")
+    given = {"train": "regress.tsv" if task == "regress" else "train.tsv", "dev": "dev.tsv", **options}
+    flags = [f"--{k}={files / v if k in ('train', 'dev') else v}" for k, v in given.items() if v is not None]
+    found, _, err = run(capsys, "finetune", task, "--model", start, "--out", tmp_path / "out", *flags)
+    assert (found, said in err) == (status, True), err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_column_that_has_a_part_of_its_own_takes_no_other(start, files, tmp_path, capsys):
+    (files / "turned.tsv").write_text("label\tcontent\ngood\tthe cat\nbad\tthe dog\n")
+    args = ("--train", files / "train.tsv", "--dev", files / "turned.tsv", "--text", "sentence")
+    status, _, err = run(capsys, "finetune", "classify", "--model", start, "--out", tmp_path / "out", *args)
+    assert status == 4
+    assert "expected one column 'sentence', got none; there are 'label', 'content'" in err
+
+
+def test_what_is_trained_is_not_written_over(start, files, capsys):
+    args = ("--train", files / "train.tsv", "--text", "sentence", "--steps", 1)
+    status, _, err = run(capsys, "finetune", "classify", "--model", start, "--out", start, *args)
+    assert (status, "a model is here already" in err) == (4, True), err
+
+
+def test_predictions_without_a_folder_are_refused_at_once(start, files, tmp_path, capsys):
+    place = tmp_path / "none" / "predictions.jsonl"
+    args = ("evaluate", "classify", "--model", start, "--data", files / "dev.tsv", "--predictions", place)
+    status, _, err = run(capsys, *args)
+    assert (status, "there is no folder" in err) == (3, True), err
+
+
+def test_a_file_of_options_gives_way_to_what_is_typed(start, files, tmp_path, capsys):
+    config = tmp_path / "run.toml"
+    config.write_text('task = "classify"\nsteps = 3\nfreeze = ["classifier.bias"]\ntext = "sentence"\n')
+    args = ("--config", config, "--model", start, "--train", files / "train.tsv")
+    for typed, task, length, frozen in (
+        ((), "classify", 3, ["classifier.bias"]),
+        (("--epochs", 2, "--freeze", "bert.pooler.*"), "classify", 6, ["bert.pooler.*"]),
+        (("multilabel",), "multilabel", 3, ["classifier.bias"]),
+    ):
+        out = tmp_path / f"run {len(typed)}"
+        status, _, err = run(capsys, "finetune", *typed, *args, "--out", out)
+        assert status == 0, err
+        settings = json.loads((out / "run.json").read_text())["settings"]
+        assert (settings["task"], settings["steps"], settings["freeze"]) == (task, length, frozen)

@@ -219,6 +219,7 @@ def test_what_matters_may_not(begin, place, tmp_path_factory, changed, said):
         ({"heads": 3}, 4, "hidden_size 16 is not a multiple"),
         ({"dropout": 1}, 4, "hidden_dropout_prob"),
         ({"activation": "step"}, 4, "hidden_act"),
+        ({"out": ""}, 2, "--out: expected the name of a folder, got an empty one"),
         ({"out": "FILE"}, 4, "expected a folder for the run, got a file"),
         ({"out": "FILE/run"}, 4, "Not a directory"),
     ],
@@ -226,12 +227,27 @@ def test_what_matters_may_not(begin, place, tmp_path_factory, changed, said):
 def test_bad_input_is_refused_before_text_is_read(begin, tmp_path, monkeypatch, options, status, said):
     monkeypatch.setattr("minibert.training.corpus.Corpus.from_files", pytest.fail)
     (tmp_path / "FILE").touch()
-    out_folder = tmp_path / options.get("out", "run")
+    out_folder = tmp_path / options.get("out", "run") if options.get("out") != "" else ""
     found, out, err = begin(out_folder, **{name: value for name, value in options.items() if name != "out"})
     assert (found, out) == (status, ""), err
     assert said in err
     assert len(err.splitlines()) <= 2
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_is_there_is_not_written_over(begin, folder):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    status, _, err = begin(folder, steps=1)
+    assert (status, "a model is here already" in err) == (4, True), err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_text_that_the_vocabulary_does_not_know_is_said(begin, place, tmp_path):
+    known = (place / "text.txt").read_text().splitlines()
+    (place / "half.txt").write_text("\n".join(f"{line} один два" if i % 2 else line for i, line in enumerate(known)))
+    assert "[UNK]" not in begin(tmp_path / "known", steps=1)[2]
+    _, _, err = begin(tmp_path / "run", steps=1, corpus="half.txt")
+    assert "% of the tokens are [UNK]: is the vocabulary one for other texts?" in err
 
 
 def test_a_run_that_is_there_is_not_begun_again(begin, tmp_path):
@@ -266,6 +282,8 @@ def test_more_batches_an_update_than_an_epoch_has(begin, tmp_path):
 def test_on_from_a_model_that_was_published(begin, folder, place, tmp_path):
     """Its sizes are its own, and heads that it lacks are made."""
     options = dict.fromkeys(("layers", "hidden", "heads", "vocab"))
+    pieces = (folder / "vocab.txt").read_text().split("\n")
+    (place / "swapped.txt").write_text("\n".join([*pieces[:6], pieces[7], pieces[6], *pieces[8:]]))
     (place / "many.txt").write_text((place / "vocab.txt").read_text() + "".join(f"w{i}\n" for i in range(999)))
     status, _, err = begin(tmp_path / "run", "--no-next-sentence", model=folder, **options)
     assert status == 0, err
@@ -275,6 +293,8 @@ def test_on_from_a_model_that_was_published(begin, folder, place, tmp_path):
         ({"hidden": 32}, "--hidden does not go with --model"),
         ({"positions": 99}, "--positions does not go with --model"),
         ({"vocab": "many.txt"}, "--vocab: expected at most the "),
+        ({"vocab": "swapped.txt"}, f"{pieces[6]!r} has the number 6 there and 7 here"),
+        ({"layers": 1}, "--layers does not go with --model"),
         ({"vocab": "vocab.txt", "max_length": 9999}, "--max-length: expected at most"),
     ):
         status, _, err = begin(tmp_path / "other", model=folder, **{**options, **more})
@@ -372,6 +392,9 @@ def test_tensorboard_gets_every_number(begin, tmp_path, monkeypatch):
         def add_scalar(self, name, value, step):
             written.append((name, step))
 
+        def flush(self):
+            written.append(("flushed", 0))
+
         def close(self):
             written.append("closed")
 
@@ -379,6 +402,7 @@ def test_tensorboard_gets_every_number(begin, tmp_path, monkeypatch):
     assert begin(tmp_path / "run", "--tensorboard")[0] == 0
     first, *numbers, last = written
     assert (first, last) == (str(tmp_path / "run" / "tensorboard"), "closed")
+    assert numbers[-1] == ("flushed", 0)  # `kill -9` would lose what is not
     assert {("loss", 2), ("lr", 4), ("norm", 6), ("dev_loss", 6)} <= set(numbers)
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     status, _, err = begin(tmp_path / "other", "--tensorboard")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minibert import ops
+from minibert import engines, ops
 
 V, H = 7, 5
 IDS = np.array([3, 0, 3, 3, 6, 0])  # repeated, and 1, 2, 4, 5 never asked for
@@ -67,3 +67,12 @@ def test_the_lookup_is_a_copy():
     y, _ = ops.embedding(table, np.arange(V))
     y[...] = 0
     assert table.all()
+
+
+@pytest.mark.parametrize("engine", engines.NAMES)
+def test_no_rows_at_all(engine):
+    """As of a batch in which no word has a piece."""
+    e = engines.get(engine)
+    y, cache = e.gather_rows(np.ones((4, H), np.float32), np.zeros(0, np.int64))
+    assert y.shape == (0, H)
+    np.testing.assert_array_equal(e.gather_rows_backward(y, cache), np.zeros((4, H)))

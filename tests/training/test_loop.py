@@ -323,3 +323,28 @@ def test_without_a_word_about_when_it_is_saved_after_a_while(tmp_path, monkeypat
     run = trainer(4, run=Run(tmp_path, {}), keep=9)
     run.train()
     assert len(list(run.run.checkpoints.glob("step-*"))) == 4
+
+
+def test_an_optimiser_of_another_model_is_refused():
+    run = trainer(3)
+    run.optimiser = trainer(3).optimiser
+    with pytest.raises(InputError, match="expected one of this model, got one of another"):
+        run.train()
+
+
+def test_what_is_frozen_is_no_spike():
+    run = trainer(30, spike=5.0)
+    run.optimiser = AdamW(run.model, lr=1e-3, freeze=("bert.*",))
+    plain = run._gradients
+
+    def with_a_long_one(numbers):
+        loss, grads = plain(numbers)
+        if run.step == 25:
+            grads["bert.embeddings.word_embeddings.weight"][...] = 1e6
+        return loss, grads
+
+    run._gradients = with_a_long_one
+    records = []
+    run.listeners.append(records.append)
+    run.train()
+    assert [record for record in records if "skipped" in record] == []

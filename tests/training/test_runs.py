@@ -327,6 +327,27 @@ def test_a_run_goes_on_only_with_what_it_began_with(tmp_path, changed, said):
         Run(tmp_path, {}, resume=True)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda run: setattr(run.data, "fingerprint", "others"), "data was .* and is 'others'"),
+        (lambda run: setattr(run.settings, "accumulate", 3), "accumulate was 1 and is 3"),
+        (lambda run: setattr(run.settings, "seed", 7), "seed was 0 and is 7"),
+        (lambda run: setattr(run, "schedule", trainer(3).schedule), "steps was 12 and is 3"),
+    ],
+)
+def test_the_loop_itself_goes_on_only_with_what_it_began_with(tmp_path, change, said):
+    first = run_in(tmp_path)
+    stop_before(first, 7)
+    first.run.close()
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    second = run_in(tmp_path, resume=True)
+    change(second)
+    with pytest.raises(InputError, match=f"not the same run: {said}"):
+        second.train()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
 def test_one_program_at_a_time(tmp_path):
     first = Run(tmp_path, {})
     with pytest.raises(InputError, match="another program is training here"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,8 @@ def gather_rows_backward(dy: Array, cache: RowsCache) -> Array:
 
 def scatter_rows(x: Array, rows: Array, num_rows: int) -> tuple[Array, RowsCache]:
     y = np.zeros((num_rows,) + x.shape[1:], dtype=np.float32)  # lazily zero: most rows of a vocabulary stay untouched
-    add_rows(x.reshape(len(rows), -1), rows, y.reshape(num_rows, -1))
+    size = math.prod(x.shape[1:])  # -1 would not do for no rows
+    add_rows(x.reshape(len(rows), size), rows, y.reshape(num_rows, size))
     return y, RowsCache(rows, num_rows)
 
 
