@@ -12,7 +12,7 @@ What leaves the card by `asnumpy`, `item`, `tolist`, `float` or `int` makes the 
 from __future__ import annotations
 
 import operator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 
@@ -84,6 +84,9 @@ class ndarray:  # noqa: N801  CuPy's name
     def item(self, *args):
         return self._read(lambda a: a.item(*args))
 
+    def get(self):
+        return self._read(np.array)
+
     def tolist(self):
         return self._read(np.ndarray.tolist)
 
@@ -136,6 +139,7 @@ class Card(ModuleType):
     def __init__(self):
         super().__init__("cupy")
         self.waits = 0
+        self.cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError))
 
     def __getattr__(self, name):
         found = getattr(np, name)
@@ -187,3 +191,6 @@ class Ufunc:
 
     def __getattr__(self, name):
         return self.card.carried(getattr(self.ufunc, name))
+
+
+CARD = Card()

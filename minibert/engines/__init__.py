@@ -2,6 +2,7 @@
 
 reference   the plain functions of minibert.ops
 cpu         the same in float32 by kernels that Numba compiles, on all cores
+gpu         the same on a card, by CuPy
 auto        cpu where Numba can be imported, otherwise reference
 """
 
@@ -15,7 +16,8 @@ from typing import Any
 from .. import ops
 from ..errors import InputError
 
-NAMES = ("auto", "reference", "cpu")
+ON_HOST = ("auto", "reference", "cpu")
+NAMES = (*ON_HOST, "gpu")
 
 
 def check(name: str) -> None:
@@ -27,6 +29,8 @@ def check(name: str) -> None:
 def get(name: str) -> Any:
     """The engine of that name. InputError says what it lacks here; "auto" does without."""
     check(name)
+    if name == "gpu":
+        return _gpu()
     if name == "reference" or (name == "auto" and find_spec("numba") is None):
         return ops
     try:
@@ -39,6 +43,29 @@ def get(name: str) -> Any:
     return cpu
 
 
+def _gpu() -> Any:
+    try:
+        import cupy
+    except ImportError as error:
+        raise InputError(
+            f"engine gpu: {error}", "pip install 'minibert-numpy[cuda12]' or [cuda13], as the driver is"
+        ) from error
+    try:
+        found = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise InputError(f"engine gpu: CuPy finds no card: {error}", 'engine="cpu"') from error
+    if not found:
+        raise InputError("engine gpu: there is no card here", 'engine="cpu"')
+    from . import gpu
+
+    return gpu
+
+
+def onto(name: str, x: Any) -> Any:
+    """An array where the engine of that name computes."""
+    return get(name).onto(x) if name == "gpu" else x
+
+
 GROUP, LEAST = 512, 128
 """Tokens that a thread should have at a time: enough for matrix products at full speed, few enough for the activations
 to stay in its cache; and how few pay for a thread."""
@@ -46,6 +73,8 @@ to stay in its cache; and how few pay for a thread."""
 
 def parts(ops: Any, tokens: int) -> int:
     """Into how many groups to cut a batch of so many tokens that an engine shall work on side by side."""
+    if hasattr(ops, "onto"):  # a card has threads enough of its own
+        return 1
     threads = ops.workers() if hasattr(ops, "workers") else 1
     return max(1, min(threads * -(-tokens // (threads * GROUP)), tokens // LEAST))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import engines
 from ..errors import InputError
-from ..ops.xp import Array
+from ..ops.xp import Array, host
 from .batch import Batch, pack, unpack
 from .bert import Dropout, bert, bert_backward
 from .output import ModelOutput
@@ -122,8 +122,8 @@ class BertPreTrainedModel(StoredModel):
         logits = self._logits(p, c, x, batch, Dropout())
         loss = self._loss(c, logits, checked, batch) if checked else None
         out = ModelOutput(
-            loss=loss,
-            **self._present(logits, batch),
+            loss=None if loss is None else host(loss),
+            **self._shown(logits, batch),
             hidden_states=self._hidden_states(c, batch) if output_hidden_states else None,
             attentions=self._attentions(c, batch) if output_attentions else None,
         )
@@ -158,8 +158,8 @@ class BertPreTrainedModel(StoredModel):
         loss, logits = self.loss_at(self.parameters, prepared, caches, dropout_seed)
         grads, dwords = self.grads_at(prepared, caches)
         rows = self._wanted_rows(checked)
-        seen = self._present(logits, batch) if rows is None else logits
-        return ModelOutput(loss=loss, **seen), self._present_grads(grads, dwords, batch)
+        seen = self._shown(logits, batch) if rows is None else _on_host(logits)
+        return ModelOutput(loss=host(loss), **seen), self._present_grads(grads, dwords, batch)
 
     def prepare(
         self,
@@ -229,7 +229,7 @@ class BertPreTrainedModel(StoredModel):
         c = Scope(caches)
         states = c.at(self.body)["embeddings.hidden"]  # complex if parameters or inputs are
         grads = self.parameters.like(
-            np.result_type(self.parameters.flat, states, 1j if np.iscomplexobj(dloss) else 1.0)
+            np.result_type(self.parameters.flat.dtype, states.dtype, 1j if np.iscomplexobj(dloss) else 1.0)
         )
         g = Scope(grads)
         dx = self._head_backward(g, c, dloss)
@@ -252,6 +252,9 @@ class BertPreTrainedModel(StoredModel):
         engines.side_by_side(self.ops, [functools.partial(run, i) for i in range(len(groups))])
         return states[0] if len(states) == 1 else np.concatenate(states)
 
+    def _shown(self, logits: Logits, batch: Batch) -> dict[str, Array]:
+        return self._present(_on_host(logits), batch)
+
     def _present_grads(self, grads: Block, dwords: Array, batch: Batch) -> Mapping[str, Array]:
         if batch.inputs_embeds is None:
             return grads
@@ -270,9 +273,13 @@ class BertPreTrainedModel(StoredModel):
             probs = self.ops.attention_probs(c.at(self.body)[f"encoder.layer.{i}.attention.self"])
             for b, start, end, one in zip(batch.sequences, batch.cu_seqlens, batch.cu_seqlens[1:], probs, strict=False):
                 places = batch.rows[start:end] % length
-                full[b][:, places[:, None], places] = one
+                full[b][:, places[:, None], places] = host(one)
             result.append(full)
         return tuple(result)
+
+
+def _on_host(logits: Logits) -> Logits:
+    return {name: host(x) for name, x in logits.items()}
 
 
 def checked_seed(seed: Any) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError, InputTooLong
-from ..ops.xp import Array
+from ..ops.xp import Array, host
 from .config import BertConfig
 
 
@@ -134,6 +134,7 @@ def pack(
 
 def unpack(x: Array, rows: Array, shape: tuple[int, ...]) -> Array:
     """Packed (M, ...) -> (*shape, ...), zeros where nothing was."""
+    x = host(x)
     if len(rows) == math.prod(shape):  # nothing is missing: rows count from 0 up
         return x.reshape(shape + x.shape[1:])
     y = np.zeros((math.prod(shape),) + x.shape[1:], dtype=x.dtype)

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..ops.crf import crf_marginals
 from ..ops.losses import IGNORE_INDEX
-from ..ops.xp import Array, added
+from ..ops.xp import Array, added, host
 from .base import Labels, Logits
 from .batch import Batch, flags, numbers
 from .bert import Dropout
@@ -58,7 +57,8 @@ class BertCrfForTokenClassification(BertForTokenClassification):
         """
         scores, starts = self._checked(logits, word_starts)
         tags = np.full(starts.shape, IGNORE_INDEX)
-        tags[starts], _ = self.ops.crf_decode(*self._chain(scores, starts))
+        best, _ = self.ops.crf_decode(*self._chain(scores, starts))
+        tags[starts] = host(best)
         return tags
 
     def marginals(self, logits: Any, word_starts: Any) -> Array:
@@ -68,7 +68,7 @@ class BertCrfForTokenClassification(BertForTokenClassification):
         """
         scores, starts = self._checked(logits, word_starts)
         probs = np.zeros(scores.shape, self.dtype)
-        probs[starts] = crf_marginals(*self._chain(scores, starts))
+        probs[starts] = host(self.ops.crf_marginals(*self._chain(scores, starts)))
         return probs
 
     def _checked(self, logits: Any, word_starts: Any) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..ops.xp import Array
+from ..ops.xp import Array, host, namespace
 from .base import BertPreTrainedModel, Labels, Logits, Prepared
 from .batch import Batch, integers, numbers, unpack
 from .bert import Dropout, pooler, pooler_backward
@@ -65,12 +65,15 @@ class BertEncoder(BertPreTrainedModel):
             shape=(number, longest),
         )
         batch = self._ask(batch, batch.first_tokens if only_first else None)
-        return self._infer(Scope(self.readable), batch), batch.cu_asked
+        return host(self._infer(Scope(self.readable), batch)), batch.cu_asked
 
     def _loss(self, c: Scope, logits: Logits, labels: Labels, batch: Batch) -> Array:
         """Σ cotangent·result: the scalar whose gradient is the vector-Jacobian product."""
-        c["cotangents"] = {k: v.astype(np.result_type(v, logits[k])) for k, v in labels.items()}
-        return sum((labels[name] * logits[name]).sum() for name in labels)
+        c["cotangents"] = cotangents = {
+            name: namespace(logits[name]).asarray(v, np.result_type(v.dtype, logits[name].dtype))
+            for name, v in labels.items()
+        }
+        return sum((cotangents[name] * logits[name]).sum() for name in labels)
 
     def _loss_backward(self, c: Scope, dloss: float) -> Logits:
         return {name: cotangent * dloss for name, cotangent in c["cotangents"].items()}
@@ -89,7 +92,7 @@ class BertEncoder(BertPreTrainedModel):
         caches: dict[str, Any] = {}
         _, results = self.loss_at(self.parameters, prepared, caches, dropout_seed)
         grads, dwords = self.grads_at(prepared, caches)
-        return ModelOutput(**self._present(results, batch)), self._present_grads(grads, dwords, batch)
+        return ModelOutput(**self._shown(results, batch)), self._present_grads(grads, dwords, batch)
 
     def pack_cotangents(self, cotangents: dict[str, Any], batch: Batch) -> Labels:
         """Cotangents of the padded results -> of the packed ones; zeros for a result that has none."""

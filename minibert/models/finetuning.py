@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import InputError
-from ..ops.xp import Array
+from ..ops.xp import Array, namespace
 from .base import BertPreTrainedModel, Labels, Logits
 from .batch import Batch, as_array, numbers, unpack
 from .bert import Dropout, linear_spec
@@ -182,7 +182,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
     def _loss_backward(self, c: Scope, dloss: float) -> Logits:
         dstart = self.ops.span_cross_entropy_backward(dloss / 2, c["loss.start"])
         dend = self.ops.span_cross_entropy_backward(dloss / 2, c["loss.end"])
-        return {"logits": np.stack([dstart, dend], axis=1)}
+        return {"logits": namespace(dstart).stack([dstart, dend], axis=1)}
 
     def _present(self, logits: Logits, batch: Batch) -> dict[str, Array]:
         full = unpack(logits["logits"], batch.rows, batch.shape)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..ops.xp import Array, added
+from .. import engines
+from ..ops.xp import Array, added, namespace
 
 THIRDS = "query", "key", "value"
 """What `....self.qkv` joins, in this order."""
@@ -78,7 +79,13 @@ class Block(Mapping[str, Array]):
 
     def like(self, dtype: Any = None) -> Block:
         """A block of zeros of the same spec: gradients, or moments. In the same dtype if none is given."""
-        return Block(self.spec, self.flat.dtype if dtype is None else dtype)
+        dtype = self.flat.dtype if dtype is None else dtype
+        return Block(self.spec, dtype, namespace(self.flat).zeros(self.flat.shape, dtype))
+
+    def onto(self, engine: str) -> Block:
+        """Where an engine computes; a copy if that is elsewhere."""
+        flat = engines.onto(engine, self.flat)
+        return self if flat is self.flat else Block(self.spec, flat.dtype, flat)
 
     def astype(self, dtype: Any) -> Block:
         """A copy in another dtype."""

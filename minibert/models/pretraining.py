@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..ops.losses import IGNORE_INDEX
-from ..ops.xp import Array
+from ..ops.xp import Array, host
 from .base import BertPreTrainedModel, Labels, Logits
 from .batch import Batch, flags, unpack
 from .bert import Dropout, linear_spec
@@ -140,7 +140,7 @@ class BertForMaskedLM(MaskedLoss):
             raise InputError("where: asks for logits at a place that attention_mask takes out")
         p, c = Scope(self.readable), Scope(Keep())
         batch = self._ask(batch, rows)
-        return self._logits(p, c, self._infer(p, batch), batch, Dropout(), rows)["logits"]
+        return host(self._logits(p, c, self._infer(p, batch), batch, Dropout(), rows)["logits"])
 
 
 class BertForNextSentencePrediction(BertPreTrainedModel):

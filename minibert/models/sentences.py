@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..ops.xp import Array
+from ..ops.xp import Array, namespace
 from .base import BertPreTrainedModel, Labels, Logits, Prepared
 from .batch import Batch, as_array, numbers
 from .bert import Dropout
@@ -87,7 +87,7 @@ class BertForSentencePairs(BertPreTrainedModel):
 
     def _vectors_backward(self, c: Scope, da: Array, db: Array) -> Array:
         """-> dx (N, H)"""
-        dpooled = np.stack([da, db], axis=1).reshape(-1, da.shape[-1])
+        dpooled = namespace(da).stack([da, db], axis=1).reshape(-1, da.shape[-1])
         backward = self.ops.gather_rows_backward if self.pooling == "cls" else self.ops.mean_pool_backward
         return backward(dpooled, c["pooling"])
 

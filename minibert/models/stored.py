@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import checkpoint, engines
 from ..errors import InputError, LoadError
-from ..ops.xp import Array
+from ..ops.xp import Array, host, namespace
 from .bert import bert_spec
 from .config import BertConfig
 from .parameters import Block, Param, Windows, initialise
@@ -30,7 +30,8 @@ class StoredModel:
     seed      of the fresh weights: normal with standard deviation initializer_range, truncated at two of them; biases
               0, gains 1
     dtype     "float32" or "float64"; everything is computed in it
-    engine    who computes the operators: "auto", "reference" or "cpu"; see minibert.engines
+    engine    who computes the operators: "auto", "reference", "cpu" or "gpu"; see minibert.engines. With "gpu"
+              parameters and gradients lie on the card; results are NumPy's arrays
     """
 
     body: ClassVar[str] = "bert"  # the encoder's place among the names
@@ -44,12 +45,15 @@ class StoredModel:
             raise InputError(f"config: expected a BertConfig, got {type(config).__name__}")
         config = dataclasses.replace(config)  # checked once more: its fields may have been assigned since
         rng, dtype = _generator(seed), _float_dtype(dtype)
-        self._assemble(config, engine, Block(self.spec(config), dtype))
-        initialise(self.parameters, config.initializer_range, rng)
+        block = Block(self.spec(config), dtype)
+        initialise(block, config.initializer_range, rng)
+        self._assemble(config, engine, block)
 
     def _assemble(self, config: BertConfig, engine: str, readable: Block | Windows) -> Self:
         """Put the parts together, around parameters that are there already."""
         engines.check(engine)
+        if engine == "gpu":  # of a mapped file nothing can be read there
+            readable = (readable if isinstance(readable, Block) else Block.of(readable.spec, readable)).onto(engine)
         self.config = config
         self.engine = engine
         self.readable = readable
@@ -136,7 +140,7 @@ class StoredModel:
         if problems:
             raise LoadError("state_dict does not fit the model; " + "; ".join(problems))
         for name, own in self.parameters.items():
-            own[...] = arrays[name]
+            own[...] = namespace(own).asarray(arrays[name])
 
     @classmethod
     def from_pretrained(
@@ -183,16 +187,17 @@ class StoredModel:
         else:
             readable = Block(cls.spec(config), dtype)
             plan.read_into(readable)
+        if plan.report.missing:
+            readable = readable if isinstance(readable, Block) else Block.of(readable.spec, readable)
+            initialise(readable, config.initializer_range, rng, only=set(plan.report.missing))
         model = cls.__new__(cls)._assemble(config, engine, readable)
         model.load_report, model.name_or_path = plan.report, path
-        if plan.report.missing:
-            initialise(model.parameters, config.initializer_range, rng, only=set(plan.report.missing))
         return model
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Write config.json and model.safetensors so that `transformers` and `from_pretrained` load them back."""
         config = {**self.config.to_dict(), "architectures": [type(self).__name__], "dtype": str(self.dtype)}
-        checkpoint.save_pretrained(directory, config, self.readable)
+        checkpoint.save_pretrained(directory, config, {name: host(array) for name, array in self.readable.items()})
 
     def __repr__(self) -> str:
         c = self.config
@@ -213,7 +218,7 @@ def _generator(seed: Any) -> np.random.Generator:
 def _misfit(values: Any, shape: tuple[int, ...]) -> str:
     """What keeps values from being copied into an array of that shape; empty if nothing."""
     try:
-        array = np.asarray(values)
+        array = np.asarray(host(values))
     except ValueError:
         return f"has rows of different lengths, expected shape {shape}"
     fits = array.shape == shape and array.dtype.kind in "iuf"

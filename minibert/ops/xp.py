@@ -101,6 +101,11 @@ def namespace(*arrays: Array) -> ModuleType:
     )
 
 
+def host(x: Array) -> Array:
+    """The same numbers as an array of NumPy's. One of a card is waited for, and copied."""
+    return x.get() if type(x).__module__.partition(".")[0] == "cupy" else x
+
+
 def added(totals: Sequence[Array] | None, *gradients: Array) -> Sequence[Array]:
     """The gradients of parameters; or the totals, where there are some, after the gradients were added to them.
 

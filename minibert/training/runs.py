@@ -31,6 +31,7 @@ from ..formats.atomic import sync_folder, write_atomic
 from ..formats.jsonfile import read_json
 from ..formats.safetensors import open_safetensors, save_safetensors
 from ..models.base import BertPreTrainedModel
+from ..ops.xp import host, namespace
 from .optimisers import Optimiser
 
 FORMAT = 1
@@ -133,7 +134,7 @@ class Run:
         try:
             temporary.mkdir()
             model.save_pretrained(temporary)
-            moments = {name: block.flat for name, block in optimiser.moments.items()}
+            moments = {name: host(block.flat) for name, block in optimiser.moments.items()}
             save_safetensors(temporary / "optimiser.safetensors", moments)
             write_atomic(temporary / "state.json", _text({**state, "updates": optimiser.steps}))
             if others is not None:
@@ -234,7 +235,7 @@ def read_metrics(path: Path, torn: bool = False) -> list[dict[str, Any]]:
 def _copy(array: Any, target: Any, where: str) -> None:
     if array.shape != target.shape or array.dtype != target.dtype:
         raise LoadError(f"{where}: expected {target.dtype} of shape {target.shape}, got {array.dtype} of {array.shape}")
-    target[...] = array
+    target[...] = namespace(target).asarray(array)
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -131,7 +131,7 @@ def test_other_dtypes_are_refused(dtype):
 
 
 def test_unknown_engines_are_refused_and_the_known_ones_named():
-    with pytest.raises(InputError, match="engine: expected one of auto, reference, cpu, got 'abacus'"):
+    with pytest.raises(InputError, match="engine: expected one of auto, reference, cpu, gpu, got 'abacus'"):
         mb.BertModel(mb.BertConfig(**tiny.SIZES), engine="abacus")
 
 

@@ -13,7 +13,7 @@ SMALL = BertConfig(
     max_position_embeddings=8, num_labels=2,
 )  # fmt: skip
 KINDS = (AdamW, BertAdam, Lamb, Sgd)
-each_engine = pytest.mark.parametrize("engine", engines.NAMES)
+each_engine = pytest.mark.parametrize("engine", engines.ON_HOST)
 
 
 def a_model(dtype="float64", engine="reference"):

@@ -1,0 +1,49 @@
+"""The operators on a card: those of minibert.ops, on CuPy's arrays.
+
+Parameters and activations lie on the card and stay there. What is planned lies on the host: which tokens, which labels,
+where sequences begin, small arrays of whole numbers. An operator takes them as they are, and puts on the card what it
+computes with. Where sequences begin, `cu_...`, tells loops how far to run: it stays where loops are.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import cupy
+import numpy as np
+
+from .. import ops
+from ..ops.xp import Array
+
+__all__ = ["host", "onto", *ops.__all__]
+
+
+def onto(x: Array) -> Array:
+    """An array of the host on the card; one of the card is there."""
+    return cupy.asarray(x)
+
+
+def host(x: Array) -> Array:
+    """An array of the card on the host, which waits until it is computed."""
+    return cupy.asnumpy(x)
+
+
+def _with_plans(operator: Callable[..., Any]) -> Callable[..., Any]:
+    """The operator, given plans of the host."""
+    names = list(inspect.signature(operator).parameters)
+
+    @functools.wraps(operator)
+    def on_card(*args: Any, **options: Any) -> Any:
+        given = [
+            onto(x) if isinstance(x, np.ndarray) and not name.startswith("cu_") else x
+            for name, x in zip(names, args, strict=False)
+        ]
+        return operator(*given, *args[len(given) :], **options)
+
+    return on_card
+
+
+globals().update({name: _with_plans(f) if callable(f := getattr(ops, name)) else f for name in ops.__all__})

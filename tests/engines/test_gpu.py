@@ -1,0 +1,164 @@
+"""engine="gpu" over a stand-in for CuPy: models and their training stay on the card, and give the reference's bits."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import minibert as mb
+from minibert import engines
+from minibert.ops.xp import host
+from minibert.training import AdamW, BertAdam, Lamb, Run, Settings, Sgd, Trainer, schedule
+from tests.card import CARD, ndarray
+from tests.training.test_loop import stop_before
+
+CONFIG = mb.BertConfig(
+    vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+    max_position_embeddings=20, num_labels=3,
+)  # fmt: skip
+RNG = np.random.default_rng(0)
+IDS = RNG.integers(0, 50, (4, 9))
+MASK = np.ones((4, 9), int)
+MASK[1, 5:] = MASK[2, 3:5] = 0
+HIDDEN = np.where((RNG.random((4, 9)) < 0.4) & (MASK == 1), IDS, -100)
+TAGS = np.where(MASK == 1, IDS % 3, -100)
+LABELS = {
+    "BertModel": {},
+    "BertForPreTraining": {"labels": HIDDEN, "next_sentence_label": [0, 1, 1, 0]},
+    "BertForMaskedLM": {"labels": HIDDEN},
+    "BertForNextSentencePrediction": {"labels": [0, 1, 1, 0]},
+    "BertForSequenceClassification": {"labels": [0, 1, 2, 0]},
+    "BertForTokenClassification": {"labels": TAGS},
+    "BertCrfForTokenClassification": {"labels": TAGS},
+    "BertForQuestionAnswering": {"start_positions": [1, 2, 0, 4], "end_positions": [2, 3, 1, 4]},
+    "BertForSentencePairs": {"labels": [0.1, 0.9]},
+    "BertForSentenceRanking": {},
+}
+LEARNT = [name for name in LABELS if name != "BertModel"]
+
+
+@pytest.fixture(autouse=True)
+def card(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", CARD)
+    yield CARD
+    sys.modules.pop("minibert.engines.gpu", None)  # it has the stand-in
+    engines.__dict__.pop("gpu", None)
+
+
+def pair(name, dtype="float64"):
+    """The model on the host and on the card."""
+    return [getattr(mb, name)(CONFIG, seed=1, dtype=dtype, engine=engine) for engine in ("reference", "gpu")]
+
+
+def inputs(name):
+    shape = (2, 2, 9) if name.startswith("BertForSentence") else (4, 9)
+    return {"input_ids": IDS.reshape(shape), "attention_mask": MASK.reshape(shape)}
+
+
+def assert_same(one, other):
+    """Bit for bit, and on the host."""
+    if isinstance(one, tuple):
+        for pair in zip(one, other, strict=True):
+            assert_same(*pair)
+    elif one is not None:
+        assert isinstance(other, np.ndarray | np.generic | float)
+        np.testing.assert_array_equal(other, one)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", LABELS)
+def test_results_are_those_of_the_reference(name, dtype):
+    reference, on_card = pair(name, dtype)
+    for more in {}, {"output_hidden_states": True, "output_attentions": True}:
+        expected, found = (model(**inputs(name), **more, **LABELS[name]) for model in (reference, on_card))
+        assert list(found) == list(expected)
+        for key in expected:
+            assert_same(expected[key], found[key])
+    assert isinstance(on_card.parameters.flat, ndarray)
+
+
+@pytest.mark.parametrize("name", LEARNT)
+def test_gradients_are_those_of_the_reference_and_stay(name):
+    reference, on_card = pair(name)
+    (expected, grads), (found, on_card_grads) = (
+        model.loss_and_grads(**inputs(name), dropout_seed=3, **LABELS[name]) for model in (reference, on_card)
+    )
+    for key in expected:
+        assert_same(expected[key], found[key])
+    assert isinstance(on_card_grads.flat, ndarray)
+    np.testing.assert_array_equal(host(on_card_grads.flat), grads.flat)
+
+
+def test_a_vector_jacobian_product():
+    cotangents = {"last_hidden_state": RNG.standard_normal((4, 9, 16)), "pooler_output": RNG.standard_normal((4, 16))}
+    (_, grads), (_, on_card_grads) = (
+        model.vjp(cotangents, input_ids=IDS, attention_mask=MASK) for model in pair("BertModel")
+    )
+    np.testing.assert_array_equal(host(on_card_grads.flat), grads.flat)
+
+
+class Data:
+    fingerprint, per_epoch = "the same batch", 1
+
+    def batch(self, i):
+        return {"input_ids": IDS, "attention_mask": MASK, **LABELS["BertForPreTraining"]}
+
+
+@pytest.mark.parametrize("optimiser", [AdamW, BertAdam, Lamb, Sgd])
+def test_training_ends_with_the_bits_of_the_reference(optimiser, tmp_path, card):
+    ends = []
+    for model in pair("BertForPreTraining"):
+        trainer = Trainer(model, optimiser(model, lr=1e-2), schedule(1e-2, 6), Data(), Settings(seed=0))
+        trainer.train()
+        ends.append(host(model.parameters.flat))
+    np.testing.assert_array_equal(*ends)
+
+
+def test_a_run_goes_on_where_it_was_left(tmp_path):
+    """Checkpoints lie on the host: what was begun on a card is finished without one, and the other way round."""
+
+    def trained(engine, folder, resume=False, steps=6):
+        model = mb.BertForPreTraining(CONFIG, seed=1, dtype="float64", engine=engine)
+        trainer = Trainer(
+            model, AdamW(model, lr=1e-2), schedule(1e-2, 6), Data(), Settings(seed=0, save_every=2),
+            run=Run(tmp_path / folder, {}, resume),
+        )  # fmt: skip
+        if steps < 6:
+            stop_before(trainer, steps)
+        else:
+            trainer.train()
+        trainer.run.close()
+        return host(model.parameters.flat)
+
+    straight = trained("reference", "straight")
+    for first, second in ("gpu", "reference"), ("reference", "gpu"), ("gpu", "gpu"):
+        trained(first, f"{first} {second}", steps=3)
+        np.testing.assert_array_equal(trained(second, f"{first} {second}", resume=True), straight)
+
+
+def test_to_files_and_back(tmp_path):
+    _, on_card = pair("BertForMaskedLM")
+    on_card.save_pretrained(tmp_path)
+    for engine in "gpu", "reference":
+        again = mb.BertForMaskedLM.from_pretrained(tmp_path, dtype="float64", engine=engine)
+        np.testing.assert_array_equal(host(again.parameters.flat), host(on_card.parameters.flat))
+    assert isinstance(on_card.astype("float32").parameters.flat, ndarray)
+    other = mb.BertForMaskedLM(CONFIG, seed=2, dtype="float64", engine="gpu")
+    other.load_state_dict({name: host(array) for name, array in on_card.state_dict().items()})
+    np.testing.assert_array_equal(host(other.parameters.flat), host(on_card.parameters.flat))
+
+
+def test_without_cupy_or_a_card_it_is_said(monkeypatch):
+    monkeypatch.setattr(CARD.cuda.runtime, "getDeviceCount", lambda: 0)
+    with pytest.raises(mb.InputError, match="engine gpu: there is no card here"):
+        mb.BertModel(CONFIG, engine="gpu")
+
+    def no_driver():
+        raise RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
+
+    monkeypatch.setattr(CARD.cuda.runtime, "getDeviceCount", no_driver)
+    with pytest.raises(mb.InputError, match="CuPy finds no card: cudaErrorNoDevice"):
+        mb.BertModel(CONFIG, engine="gpu")
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(mb.InputError, match=r"engine gpu: .*cupy"):
+        mb.BertModel(CONFIG, engine="gpu")
