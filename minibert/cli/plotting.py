@@ -121,7 +121,7 @@ def _wide(panel: Panel, values: Array) -> bool:
 def terminal(runs: Sequence[Measured]) -> str:
     """80 columns: a panel a quantity. One run's curve is drawn with •, those of several with letters, evaluations with
     ◆ or capitals."""
-    last = max(record["step"] for run in runs for record in run.records)
+    last = max(1, *(record["step"] for run in runs for record in run.records))
     text = [_heading(run, MARKS[i % 26] if len(runs) > 1 else "") for i, run in enumerate(runs)]
     for panel in panels(runs):
         text += ["", *_drawn(panel, runs, last)]

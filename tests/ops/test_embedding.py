@@ -69,7 +69,7 @@ def test_the_lookup_is_a_copy():
     assert table.all()
 
 
-@pytest.mark.parametrize("engine", engines.NAMES)
+@pytest.mark.parametrize("engine", engines.ON_HOST)
 def test_no_rows_at_all(engine):
     """As of a batch in which no word has a piece."""
     e = engines.get(engine)
