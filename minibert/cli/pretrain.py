@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..errors import MinibertError, NotFound
 from ..models.base import BertPreTrainedModel
@@ -49,7 +52,7 @@ def run(args: Any) -> int:
     data = PretrainingData(_corpus(args, tokenizer), tokenizer, **options)
     held_out = data.held_out
     say(f"{data.corpus}, {data.per_epoch} batches an epoch, {held_out.per_epoch if held_out else 0} held out")
-    if unknown := data.corpus.share_of(tokenizer.unk_token_id):
+    if (unknown := data.corpus.share_of(tokenizer.unk_token_id)) >= 1e-4:
         doubt = ": is the vocabulary one for other texts?" if unknown > FEW_UNKNOWN else ""
         say(f"{unknown:.2%} of the tokens are {tokenizer.unk_token}{doubt}")
     evaluate = (lambda model: evaluate_pretraining(model, held_out)) if held_out else None
@@ -73,6 +76,8 @@ def _check(args: Any) -> None:
     for name in NEW if args.model else ():
         if getattr(args, name) is not None:
             raise UsageError(f"--{name} does not go with --model, which has its own")
+    if args.model is None and args.repeat_positions:
+        raise UsageError("--repeat-positions: expected a model that has learnt some, got none", "--model MODEL")
     if args.model is None and _positions(args) < args.max_length:
         raise UsageError(f"--positions: expected at least --max-length, {args.max_length}, got {args.positions}")
     if args.cased and args.vocab is None:
@@ -85,7 +90,10 @@ def _check(args: Any) -> None:
 
 def _tokenizer(args: Any) -> BertTokenizer:
     if args.vocab is None:
-        return BertTokenizer.from_pretrained(args.model)
+        tokenizer = BertTokenizer.from_pretrained(args.model)
+        if args.repeat_positions:
+            tokenizer.model_max_length = max(tokenizer.model_max_length, args.max_length)
+        return tokenizer
     return BertTokenizer.from_pretrained(args.vocab, do_lower_case=not args.cased, model_max_length=_positions(args))
 
 
@@ -105,7 +113,9 @@ def _new_model(args: Any, tokenizer: BertTokenizer) -> MaskedLoss:
     kind = BertForMaskedLM if args.no_next_sentence else BertForPreTraining
     if args.model is not None:
         rates = {"hidden_dropout_prob": args.dropout, "attention_probs_dropout_prob": args.dropout}
-        model = kind.from_pretrained(args.model, strict=False, seed=args.seed, **rates)
+        model: MaskedLoss = kind.from_pretrained(args.model, strict=False, seed=args.seed, **rates)
+        if args.repeat_positions:
+            model = _with_repeated_positions(model, args)
         positions, size = model.config.max_position_embeddings, model.config.vocab_size
         if args.max_length > positions:
             raise UsageError(
@@ -128,6 +138,21 @@ def _new_model(args: Any, tokenizer: BertTokenizer) -> MaskedLoss:
         attention_probs_dropout_prob=args.dropout,
     )
     return kind(config, seed=args.seed)
+
+
+def _with_repeated_positions(model: MaskedLoss, args: Any) -> MaskedLoss:
+    """The model with positions 0..N-1, 0..N-1, ... (Beltagy et al. 2020, Longformer, §5): what attention has learnt of
+    neighbours holds all along a longer text, but where two copies meet."""
+    number, there = args.repeat_positions, model.config.max_position_embeddings
+    if number > there:
+        raise UsageError(f"--repeat-positions: expected at most {there}, the positions of {args.model}, got {number}")
+    config = dataclasses.replace(model.config, max_position_embeddings=max(there, args.max_length))
+    name = "bert.embeddings.position_embeddings.weight"
+    state = model.state_dict()
+    longer = type(model)(config, dtype=model.dtype)
+    longer.load_state_dict({**state, name: state[name][np.arange(config.max_position_embeddings) % number]})
+    longer.name_or_path = model.name_or_path
+    return longer
 
 
 def _check_pieces(args: Any, tokenizer: BertTokenizer) -> None:

@@ -108,6 +108,12 @@ def _pretrain(verbs: Any) -> None:
     model.add_argument(
         "--positions", type=_positive, metavar="N", help="tokens that it can read (default: --max-length)"
     )
+    model.add_argument(
+        "--repeat-positions",
+        type=_positive,
+        metavar="N",
+        help="with --model: those after the first N begin as copies of them, of which --max-length may need more",
+    )
     model.add_argument("--activation", metavar="NAME", help="(default gelu)")
     model.add_argument("--dropout", type=float, default=0.1, metavar="P", help="(default 0.1)")
     _run(pretrain, lr=5e-4, batch_size=32, steps=True)

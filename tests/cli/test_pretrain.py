@@ -319,6 +319,30 @@ def test_short_texts_first_and_long_ones_later(begin, tmp_path):
     assert abs(now[24:] - was[24:]).max() > 1e-4
 
 
+def test_positions_are_repeated_for_longer_texts(begin, tmp_path, monkeypatch):
+    name = "bert.embeddings.position_embeddings.weight"
+    assert begin(tmp_path / "short")[0] == 0  # of 24 positions
+    was = BertForPreTraining.from_pretrained(tmp_path / "short").state_dict()
+    options = dict.fromkeys(("layers", "hidden", "heads", "vocab")) | {"model": tmp_path / "short"}
+    more = {"max_length": 60, "repeat_positions": 20, "lr": 0, "weight_decay": 0, "steps": 1}
+    status, _, err = begin(tmp_path / "long", **options, **more)
+    assert status == 0, err
+    now = BertForPreTraining.from_pretrained(tmp_path / "long").state_dict()
+    assert now[name].shape == (60, 16)
+    for start in 0, 20, 40:
+        np.testing.assert_array_equal(now[name][start : start + 20], was[name][:20])
+    for other in was.keys() - {name}:
+        np.testing.assert_array_equal(now[other], was[other])
+    for repeat, model, said in (
+        (25, tmp_path / "short", "--repeat-positions: expected at most 24"),
+        (5, None, "--repeat-positions: expected a model"),
+    ):
+        vocab = {"vocab": "vocab.txt"} if model is None else {"vocab": None}
+        given = {**options, **vocab, "model": model, "repeat_positions": repeat}
+        status, _, err = begin(tmp_path / "other", **given)
+        assert (status, said in err) == (2, True), err
+
+
 def test_options_from_a_file(begin, place, tmp_path, capsys):
     file = tmp_path / "run.toml"
     corpus = str(place / "text.txt")
