@@ -1,4 +1,4 @@
-"""Where a model lives: a folder, a place inside an installed Python package, or the Hugging Face hub."""
+"""Where a model lives: a folder, an installed Python package, the Hugging Face hub. One comes along."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from .errors import InputError, NotFound
 
-__all__ = ["is_hub_name", "locate"]
+__all__ = ["embedded", "is_embedded", "is_hub_name", "locate"]
 
 # The hub's own rule for org/name, or a name alone.
 _HUB_NAME = re.compile(r"([a-z0-9_][\w.-]*/)?[a-z0-9_]([\w.-]{0,94}[a-z0-9_])?", re.ASCII | re.IGNORECASE)
@@ -51,9 +51,33 @@ def locate(
     return place
 
 
+def embedded() -> Path:
+    """The folder of the model that comes with minibert: its card is the README.md there.
+
+    Raises NotFound where somebody left it out.
+    """
+    places = _embedded_places()
+    for place in places:
+        if place.is_dir():
+            return place
+    raise NotFound(
+        f"the model that comes with minibert is not there (looked at {', '.join(map(str, places))})", "name another one"
+    )
+
+
+def is_embedded(path: str | os.PathLike[str]) -> bool:
+    """Is this the model that comes with minibert?"""
+    return Path(path) in _embedded_places()
+
+
 def is_hub_name(text: str) -> bool:
     """Could this be a model of the hub, and nothing else? Paths and names of weight files could not."""
     return bool(_HUB_NAME.fullmatch(text)) and not _HUB_NEVER.search(text) and not _FILE_NAME.search(text)
+
+
+def _embedded_places() -> list[Path]:
+    package = Path(__file__).parent
+    return [parent / "weights" / "mini" for parent in (package, package.parent)]  # installed, or in a clone
 
 
 def _on_disk(text: str) -> Path | None:

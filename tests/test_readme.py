@@ -1,4 +1,4 @@
-"""The README's Python runs as printed, and every value in a comment is the value.  (.ci/run runs its two commands.)"""
+"""The README's Python runs as printed, and every value in a comment is the value.  (.ci/run runs its commands.)"""
 
 import ast
 import re

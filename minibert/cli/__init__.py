@@ -22,13 +22,14 @@ from ..errors import MinibertError
 from .config_file import with_config
 
 MODEL_VARIABLE = "MINIBERT_MODEL"
+DEFAULT = f"default ${MODEL_VARIABLE}, else the one that comes with minibert"
 PLACES = "folder, weight file, TensorFlow prefix, pkg:NAME/sub/dir or org/name on the hub"
 
 EPILOG = f"""\
 examples:
   minibert similarity --model MODEL "It rains." "The weather is wet." "I like cake."
   minibert embed --model MODEL --file sentences.txt --format npy --output vectors.npy
-  minibert fill-mask --model MODEL "The capital of France is [MASK]."
+  minibert fill-mask "She opened the [MASK] and walked into the room."
   minibert classify --model MODEL "A good film."
   minibert tag --model MODEL "Wolfgang lives in Berlin."
   minibert answer --model MODEL --question "Where does he live?" --context-file letter.txt
@@ -50,7 +51,7 @@ examples:
 MODEL is a folder with weights and their config.json, a weight file, the prefix of a
 TensorFlow checkpoint, pkg:NAME/sub/dir inside an installed Python package, or org/name
 on the Hugging Face hub.
-${MODEL_VARIABLE} names the one to use without --model."""
+Without --model it is the one ${MODEL_VARIABLE} names, else a small one that comes along."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -143,7 +144,7 @@ def build_parser() -> _Parser:
     tokenize.add_argument("--json", action="store_true", help="print JSON lines")
 
     inspect = _verb(verbs, "inspect", "say what a weight file or model folder is, and list its tensors", model=None)
-    inspect.add_argument("path", nargs="?", metavar="PATH", help=f"{PLACES} (default ${MODEL_VARIABLE})")
+    inspect.add_argument("path", nargs="?", metavar="PATH", help=f"{PLACES} ({DEFAULT})")
     inspect.add_argument("--json", action="store_true", help="print JSON")
 
     convert = _verb(verbs, "convert", "convert a checkpoint of any format, and report every tensor", model=None)
@@ -239,11 +240,11 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"minibert: error: {message}\nhint: {self.prog} --help\n")
 
 
-def _verb(verbs: Any, name: str, summary: str, texts: bool = False, model: str | None = f"${MODEL_VARIABLE}") -> Any:
+def _verb(verbs: Any, name: str, summary: str, texts: bool = False, model: str | None = DEFAULT) -> Any:
     """A verb; `model` is what --model falls back to, None for a verb without --model."""
     parser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     if model:
-        parser.add_argument("--model", metavar="MODEL", help=f"{PLACES} (default {model})")
+        parser.add_argument("--model", metavar="MODEL", help=f"{PLACES} ({model})")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     if texts:
         parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts; without any, or with -, lines of stdin")

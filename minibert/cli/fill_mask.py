@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ..locate import is_embedded
 from ..tasks.pipeline import pipeline
 from .inputs import decoded, model_of, texts_of
 
@@ -13,7 +14,9 @@ def run(args: Any) -> None:
     """Prints the guesses for each mask of each text, or for all its masks together."""
     texts = texts_of(args)
     targets = None if args.targets is None else decoded(args.targets).split(",")
-    fill = pipeline("fill-mask", model_of(args), top_k=args.top_k, targets=targets, joint=args.joint)
+    model = model_of(args)
+    engine = "reference" if is_embedded(model) else "auto"  # done before a compiler is loaded
+    fill = pipeline("fill-mask", model, engine=engine, top_k=args.top_k, targets=targets, joint=args.joint)
     for text in texts:
         found = fill(text)
         masks = found if isinstance(found[0], list) else [found]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, MinibertError, NotFound
+from ..locate import embedded
 from ..text.lines import file_lines, lines
 from . import MODEL_VARIABLE
 
@@ -21,11 +22,8 @@ class UsageError(MinibertError):
 
 
 def model_of(args: Any) -> str:
-    """--model, or the environment's."""
-    model = args.model or os.environ.get(MODEL_VARIABLE)
-    if not model:
-        raise UsageError("no model given", f"--model FOLDER or --model pkg:NAME/sub/dir, or set {MODEL_VARIABLE}")
-    return str(model)
+    """--model, or the environment's, or the one that comes with minibert."""
+    return str(args.model or os.environ.get(MODEL_VARIABLE) or embedded())
 
 
 def texts_of(args: Any) -> Iterator[str]:
@@ -40,7 +38,7 @@ def texts_of(args: Any) -> Iterator[str]:
             raise NotFound(f"{path}: expected a file of texts, got a folder")
         return file_lines(path)
     if not args.texts and args.file is None and sys.stdin.isatty():
-        raise UsageError("no text given", f'minibert {args.verb} --model MODEL "a text" "another", or pipe lines in')
+        raise UsageError("no text given", f'minibert {args.verb} "a text" "another", or pipe lines in')
     if args.texts and args.texts != ["-"]:
         return map(decoded, args.texts)
     return lines(sys.stdin.buffer, "stdin")

@@ -15,9 +15,9 @@ from ..checkpoint.plan import BUFFERS
 from ..errors import MinibertError, NotFound
 from ..formats.mapped import MappedFile
 from ..formats.opening import open_weights
-from ..locate import locate
+from ..locate import embedded, locate
 from . import MODEL_VARIABLE
-from .inputs import UsageError, printable
+from .inputs import printable
 
 SHOWN = {
     "num_hidden_layers": "{} layers",
@@ -32,10 +32,7 @@ SHOWN = {
 
 def run(args: Any) -> None:
     """Prints format, files, configuration and a guess at the model, then every tensor's name, dtype and shape."""
-    path = args.path or os.environ.get(MODEL_VARIABLE)
-    if not path:
-        raise UsageError("no path given", f"minibert inspect PATH, or set {MODEL_VARIABLE}")
-    place = locate(path, parts=("config", "weights"))
+    place = locate(args.path or os.environ.get(MODEL_VARIABLE) or embedded(), parts=("config", "weights"))
     weights = open_weights(place)
     sources, skipped, unknown = recognise(weights)
     own = [source.stored for name, source in sources.items() if name not in BUFFERS] + unknown

@@ -10,7 +10,7 @@ from functools import partial
 from textwrap import indent
 from typing import Any
 
-from . import MODEL_VARIABLE, PLACES, _natural, _positive, _verb
+from . import DEFAULT, PLACES, _natural, _positive, _verb
 
 TASKS = {
     "classify": "classify",
@@ -121,7 +121,7 @@ def _pretrain(verbs: Any) -> None:
 
 def _finetune(verbs: Any) -> None:
     finetune = _task_verb(verbs, "finetune", "train a model for a task, from labelled examples")
-    finetune.add_argument("--model", metavar="MODEL", help=f"to begin with: {PLACES} (default ${MODEL_VARIABLE})")
+    finetune.add_argument("--model", metavar="MODEL", help=f"to begin with: {PLACES} ({DEFAULT})")
     data = _columns(finetune)
     data.add_argument("--train", required=True, metavar="FILE", help="examples to learn from")
     data.add_argument("--dev", metavar="FILE", help="examples to measure by, at the end of each epoch; the best stays")
@@ -143,7 +143,7 @@ def _finetune(verbs: Any) -> None:
 
 def _evaluate(verbs: Any) -> None:
     evaluate = _task_verb(verbs, "evaluate", "measure a model of a task on labelled examples")
-    evaluate.add_argument("--model", metavar="MODEL", help=f"{PLACES} (default ${MODEL_VARIABLE})")
+    evaluate.add_argument("--model", metavar="MODEL", help=f"{PLACES} ({DEFAULT})")
     data = _columns(evaluate)
     data.add_argument("--data", required=True, metavar="FILE", help="examples")
     evaluate.add_argument("--predictions", metavar="FILE", help="write every example and its prediction as JSON lines")

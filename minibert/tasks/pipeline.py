@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from ..errors import InputError
+from ..locate import embedded
 from ..models import auto
 from ..models.base import BertPreTrainedModel
 from ..models.encoder import BertEncoder
@@ -57,7 +58,8 @@ def pipeline(
         tag("Wolfgang lives in Berlin")
 
     task         a name among TASKS or ALIASES; None: what the model's head is for
-    model        a model, or where it is: a folder, a weight file, pkg:NAME/sub/dir, org/name on the hub
+    model        a model, or where it is: a folder, a weight file, pkg:NAME/sub/dir, org/name on the hub; None: the
+                 small one that comes with minibert, which can fill masks
     tokenizer    by default the one where the model was loaded from
     revision, dtype, engine     of loading, see `from_pretrained`
     options      of the task: see its class
@@ -65,8 +67,10 @@ def pipeline(
     Raises InputError for an unknown task, and for a model that has no such head, saying which it has.
     """
     cls = None if task is None else TASKS[_name(task)]
+    if task is None and model is None:
+        raise InputError("pipeline: expected a task, a model or both, got neither", 'pipeline("fill-mask")')
     if model is None:
-        raise InputError("model: expected a model or where it is, got None", f"pipeline({task!r}, model=PATH)")
+        model = embedded()
     if isinstance(model, SentenceEncoder) or (cls is SentenceSimilarity and not isinstance(model, BertPreTrainedModel)):
         return _similarity(cls, model, tokenizer, options, revision=revision, dtype=dtype, engine=engine)
     if isinstance(model, BertPreTrainedModel):

@@ -31,7 +31,6 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.parametrize(
     ("args", "status", "words"),
     [
-        (("embed", "a"), 2, "no model given"),
         (("embed", "--model", "FOLDER", "--batch-size", "0", "a"), 2, "positive integer"),
         (("embed", "--bogus"), 2, "unrecognized arguments"),
         (("bogus",), 2, "invalid choice"),

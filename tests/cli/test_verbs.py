@@ -170,12 +170,6 @@ def test_inspect_shows_weights_beside_a_broken_config(folder, tmp_path):
     assert "bert.pooler.dense.weight" in out
 
 
-def test_inspect_needs_a_path():
-    status, _, err = minibert("inspect")
-    assert status == 2
-    assert "no path given" in err
-
-
 def test_convert_and_diff(folder, tmp_path):
     status, out, err = minibert("convert", folder, tmp_path / "npz", "--to", "npz")
     assert (status, err) == (0, "")
