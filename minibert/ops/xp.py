@@ -35,7 +35,7 @@ By hand. f(x) = x³ at 2: (2 + ih)³ = 8 + 12ih - 6h² - ih³, so Im f/h = 12 - 
 
     >>> import numpy as np
     >>> from minibert.gradcheck import complex_step
-    >>> from minibert.ops.xp import added, namespace, real
+    >>> from minibert.ops.xp import added, host, namespace, real
     >>> def cube(x):
     ...     return x * x * x
     >>> ((2 + 0.5j) ** 3).imag / 0.5  # h = 1/2: 12 - 1/4
@@ -49,10 +49,13 @@ By hand. f(x) = x³ at 2: (2 + ih)³ = 8 + 12ih - 6h² - ih³, so Im f/h = 12 - 
     >>> (cube(2 + 1e-30) - cube(2)) / 1e-30  # 2 + 1e-30 is 2
     0.0
 
-The helpers of this file: which library arrays belong to, their real part, and the sum where a tensor has several uses:
+The helpers of this file: which library arrays belong to, the same numbers in NumPy's, their real part, and the sum
+where a tensor has several uses:
 
     >>> namespace(two, one).__name__
     'numpy'
+    >>> host(two) is two  # it lies on the host already
+    True
     >>> print(real(np.array([3 + 4j, 1 - 2j])).max())
     3.0
     >>> total, gradient = np.array([1.0, 2.0]), np.array([10.0, 20.0])
