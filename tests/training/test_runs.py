@@ -76,11 +76,12 @@ def test_kill_9_at_fifty_moments(tmp_path, straight):
     folder, rng, kills, reached = tmp_path / "run", random.Random(0), 0, set()
     while kills < 50:
         there = (folder / "run.json").exists()
+        moment = rng.uniform(0.0, 0.05)  # drawn here: in the child it would be the same each time
         child = os.fork()
         if child == 0:
             try:
                 signal.signal(signal.SIGPROF, signal.SIG_DFL)
-                signal.setitimer(signal.ITIMER_PROF, rng.uniform(0.0, 0.05))
+                signal.setitimer(signal.ITIMER_PROF, moment)
                 run_in(folder, there, save_every=1).train()
             finally:
                 os._exit(0)
