@@ -18,17 +18,12 @@ import numpy as np
 from .. import ops
 from ..ops.xp import Array
 
-__all__ = ["host", "onto", *ops.__all__]
+__all__ = ["onto", *ops.__all__]
 
 
 def onto(x: Array) -> Array:
     """An array of the host on the card; one of the card is there."""
     return cupy.asarray(x)
-
-
-def host(x: Array) -> Array:
-    """An array of the card on the host, which waits until it is computed."""
-    return cupy.asnumpy(x)
 
 
 def _with_plans(operator: Callable[..., Any]) -> Callable[..., Any]:

@@ -315,7 +315,7 @@ def test_short_texts_first_and_long_ones_later(begin, tmp_path):
     name = "bert.embeddings.position_embeddings.weight"
     was, now = (BertForPreTraining.from_pretrained(tmp_path / kind).state_dict()[name] for kind in ("short", "long"))
     fresh = BertForPreTraining(short.config, seed=0).state_dict()[name]
-    np.testing.assert_allclose(was[24:], fresh[24:], rtol=0.01)  # but for the decay of weights
+    np.testing.assert_allclose(was[24:], fresh[24:], rtol=1e-4)  # decay takes the sum of rates times 0.01
     assert abs(now[24:] - was[24:]).max() > 1e-4
 
 
