@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ...ops.xp import Array
 from . import memory, threads
 from .activations import FUSED
-from .linear import ROWS, affine, multiply, weight_gradients
+from .linear import ROWS, affine, multiply, product, weight_gradients
 
 
 class FeedForwardCache(NamedTuple):
@@ -52,13 +52,23 @@ def feed_forward_backward(
     shapes = weight1.shape, weight1.shape[:1], weight2.shape, weight2.shape[:1]
     dweight1, dbias1, dweight2, dbias2 = totals or [memory.empty(shape) for shape in shapes]
 
-    def rows(start: int, stop: int) -> None:
-        multiply(dy[start:stop], weight2, a[start:stop])
+    def inner(start: int, stop: int) -> None:
         act.backward(a[start:stop], u[start:stop], du[start:stop])  # not in place, which would not be vectorised
         act.of(u[start:stop], a[start:stop])
+
+    def rows(start: int, stop: int) -> None:
+        multiply(dy[start:stop], weight2, a[start:stop])
+        inner(start, stop)
         multiply(du[start:stop], weight1, dx[start:stop])
 
-    threads.split(len(x), ROWS, rows)
+    tasks: list[threads.Task] = []
+    if len(x) >= threads.count() * ROWS:
+        threads.split(len(x), ROWS, rows)
+    else:
+        threads.run(product(dy, weight2, a))
+        threads.split(len(x), 16, inner)
+        tasks = [*product(du, weight1, dx)]
     add = totals is not None
-    threads.run([*weight_gradients(dy, a, dweight2, dbias2, add), *weight_gradients(du, x, dweight1, dbias1, add)])
+    tasks += [*weight_gradients(dy, a, dweight2, dbias2, add), *weight_gradients(du, x, dweight1, dbias1, add)]
+    threads.run(tasks)
     return dx, dweight1, dbias1, dweight2, dbias2
