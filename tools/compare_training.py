@@ -4,6 +4,7 @@
     python tools/compare_training.py --steps 20             # a look
     python tools/compare_training.py --task tag             # WNUT-17 instead
     python tools/compare_training.py --task answer          # SQuAD: all articles but the last, which is measured
+    python tools/compare_training.py --only minibert        # without the other
 
 The recipe: AdamW, weight decay 0.01 for matrices only, a rate that rises over a tenth of the steps and then falls to 0,
 gradients clipped to length 1, dropout as the checkpoint has it. Both begin with the same weights, the new head's
@@ -185,21 +186,18 @@ SIDES = {"minibert": minibert_side, "torch": torch_side}
 # ---- the report -----------------------------------------------------------------------------------------------------
 
 
-def report(results: dict[str, dict[str, Any]], metrics: tuple[str, ...]) -> None:
-    names = [name for name in metrics if name in results["minibert"]["found"][-1]]
-    for side, result in results.items():
-        losses, few = result["losses"], max(1, len(result["losses"]) // 10)
-        first, last = (math.fsum(part) / few for part in (losses[:few], losses[-few:]))
-        for number, scores in enumerate(result["found"], 1):
-            shown = "  ".join(f"{name} {scores[name]:.4f}" for name in names)
-            print(f"{side:9} evaluation {number}  {shown}")
-        print(
-            f"{side:9} {result['seconds']:.1f} s of training on {result['threads']} threads, "
-            f"{result['seconds'] / len(losses):.3f} s a step, {result['tokens'] / result['seconds']:,.0f} tokens/s, "
-            f"loss {first:.4f} at first, {last:.4f} at last"
-        )
-    ratio = results["torch"]["seconds"] / results["minibert"]["seconds"]
-    print(f"torch took {ratio:.2f} times as long as minibert")
+def report(side: str, result: dict[str, Any]) -> None:
+    losses, few = result["losses"], max(1, len(result["losses"]) // 10)
+    first, last = (math.fsum(part) / few for part in (losses[:few], losses[-few:]))
+    for number, scores in enumerate(result["found"], 1):
+        shown = "  ".join(f"{name} {scores[name]:.4f}" for name in result["metrics"] if name in scores)
+        print(f"{side:9} evaluation {number}  {shown}")
+    print(
+        f"{side:9} {result['seconds']:.1f} s of training on {result['threads']} threads, "
+        f"{result['seconds'] / len(losses):.3f} s a step, {result['tokens'] / result['seconds']:,.0f} tokens/s, "
+        f"loss {first:.4f} at first, {last:.4f} at last",
+        flush=True,
+    )
 
 
 def write(folder: Path, result: dict[str, Any]) -> None:
@@ -225,6 +223,7 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, metavar="DIR", help="write DIR/minibert and DIR/torch for `minibert plot`")
+    parser.add_argument("--only", choices=SIDES, help="one side alone")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)  # this is a child
     parser.add_argument("--start", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -239,16 +238,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         starting_point(args, folder)
         results = {}
-        for side in SIDES:
+        for side in [args.only] if args.only else SIDES:
             print(f"{side} ...", file=sys.stderr, flush=True)
             command = [sys.executable, __file__, *sys.argv[1:], "--side", side, "--start", folder]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             results[side] = json.loads(done.stdout.splitlines()[-1])
-    report(results, tuple(results["minibert"]["metrics"]))
+            report(side, results[side])
+            if args.out:
+                write(args.out / side, results[side])
+    if not args.only:
+        ratio = results["torch"]["seconds"] / results["minibert"]["seconds"]
+        print(f"torch took {ratio:.2f} times as long as minibert")
     if args.task == "answer":
         print("guessing  " + "  ".join(f"{name} {score:.4f}" for name, score in guesses(args.data, args.seed).items()))
-    for side, result in results.items() if args.out else ():
-        write(args.out / side, result)
 
 
 if __name__ == "__main__":
