@@ -10,31 +10,8 @@ from minibert import engines
 from minibert.ops.xp import host
 from minibert.training import AdamW, BertAdam, Lamb, Run, Settings, Sgd, Trainer, schedule
 from tests.card import CARD, ndarray
+from tests.everyclass import CONFIG, IDS, LABELS, LEARNT, MASK, RNG, inputs
 from tests.training.test_loop import stop_before
-
-CONFIG = mb.BertConfig(
-    vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
-    max_position_embeddings=20, num_labels=3,
-)  # fmt: skip
-RNG = np.random.default_rng(0)
-IDS = RNG.integers(0, 50, (4, 9))
-MASK = np.ones((4, 9), int)
-MASK[1, 5:] = MASK[2, 3:5] = 0
-HIDDEN = np.where((RNG.random((4, 9)) < 0.4) & (MASK == 1), IDS, -100)
-TAGS = np.where(MASK == 1, IDS % 3, -100)
-LABELS = {
-    "BertModel": {},
-    "BertForPreTraining": {"labels": HIDDEN, "next_sentence_label": [0, 1, 1, 0]},
-    "BertForMaskedLM": {"labels": HIDDEN},
-    "BertForNextSentencePrediction": {"labels": [0, 1, 1, 0]},
-    "BertForSequenceClassification": {"labels": [0, 1, 2, 0]},
-    "BertForTokenClassification": {"labels": TAGS},
-    "BertCrfForTokenClassification": {"labels": TAGS},
-    "BertForQuestionAnswering": {"start_positions": [1, 2, 0, 4], "end_positions": [2, 3, 1, 4]},
-    "BertForSentencePairs": {"labels": [0.1, 0.9]},
-    "BertForSentenceRanking": {},
-}
-LEARNT = [name for name in LABELS if name != "BertModel"]
 
 
 @pytest.fixture(autouse=True)
@@ -48,11 +25,6 @@ def card(monkeypatch):
 def pair(name, dtype="float64"):
     """The model on the host and on the card."""
     return [getattr(mb, name)(CONFIG, seed=1, dtype=dtype, engine=engine) for engine in ("reference", "gpu")]
-
-
-def inputs(name):
-    shape = (2, 2, 9) if name.startswith("BertForSentence") else (4, 9)
-    return {"input_ids": IDS.reshape(shape), "attention_mask": MASK.reshape(shape)}
 
 
 def assert_same(one, other):
