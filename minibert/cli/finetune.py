@@ -46,6 +46,8 @@ def run(args: Any) -> int:
     dev_read, notes = _dev_file(task, args, read.labels)
     examples = encoded(task, read, args, tokenizer, config)
     dev = encoded(task, dev_read, args, tokenizer, config) if dev_read else None
+    if args.max_length:
+        tokenizer.model_max_length = args.max_length  # the model's folder tells: evaluation, pipelines read as much
     notes += remarks(args.train, read, examples)
     if dev_read and dev:
         notes += remarks(args.dev, dev_read, dev)

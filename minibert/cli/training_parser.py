@@ -178,7 +178,7 @@ def _columns(verb: Any) -> Any:
         "--max-length",
         type=_positive,
         metavar="N",
-        help="tokens, to train and to evaluate the same (default: as the model; answer: 384)",
+        help="tokens (default: as the model was made or trained; answer: at most 384)",
     )
     data.add_argument("--stride", type=_natural, metavar="N", help="answer: tokens from window to window (default 128)")
     data.add_argument("--decoding", choices=("google", "hf"), help="answer: how answers are chosen (default google)")
