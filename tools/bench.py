@@ -35,6 +35,7 @@ from pathlib import Path
 
 import bench_sides
 from bench_gemms import GEMMS
+from bench_process import unhindered
 from bench_rows import CORES, OURS, ROWS, TOLERANCE, flops
 from bench_sides import SIDES
 
@@ -51,17 +52,14 @@ SLOWER = (
 )
 """--quick leaves them out: the same library has a faster way."""
 LIBRARIES = ("torch", "onnxruntime", "sentence-transformers")
-THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB_MAXIMUM", "BLIS")
 
 
 # ---- measuring -------------------------------------------------------------------------------------------------------
 
 
 def child(work, *arguments):
-    """Run bench_sides with every library's default threads -> its output; RuntimeError with its last line."""
-    env = {**os.environ, "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    for name in THREADS:
-        env.pop(f"{name}_NUM_THREADS", None)
+    """Run bench_sides, with every library as it is by itself -> its output; RuntimeError with its last line."""
+    env = {**unhindered(), "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     command = [sys.executable, bench_sides.__file__, str(work), *arguments]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     if done.returncode:

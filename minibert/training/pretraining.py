@@ -149,7 +149,7 @@ class PretrainingData:
             raise InputError(
                 f"hold_out: expected blocks of {BLOCK} sentences on both sides, got none {'' if fixed else 'not '}"
                 "held out",
-                "the corpus is small: choose another part, or hold out nothing",
+                "the corpus is small: hold out another part, or nothing: hold_out=0, --hold-out 0",
             )
         if self.next_sentence and np.all(np.diff(blocks, axis=1) < 2):
             raise InputError(
