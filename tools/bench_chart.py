@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench import best_of, disturbed, duration
+from bench_report import best_of, disturbed, duration
 from bench_rows import OURS
 
 COLOURS = {
