@@ -82,7 +82,10 @@ class BertPreTrainedModel(StoredModel):
         return batch if self.config.is_decoder else batch._replace(asked=self._asked(batch, rows))
 
     def _pack(self, **inputs: Any) -> Batch:
-        return pack(self.config, self.dtype, **inputs)
+        batch = pack(self.config, self.dtype, **inputs)
+        if batch.inputs_embeds is None:
+            return batch
+        return batch._replace(inputs_embeds=engines.onto(self.engine, batch.inputs_embeds))
 
     # ---- the call ---------------------------------------------------------------------------------------------------
 

@@ -143,9 +143,12 @@ def unpack(x: Array, rows: Array, shape: tuple[int, ...]) -> Array:
 
 
 def as_array(name: str, values: Any) -> Array:
-    """Nested lists or anything like an array, of any dtype; InputError if the rows differ in length."""
+    """Nested lists or anything like an array, of any dtype, on the host; InputError if the rows differ in length.
+
+    What is read of a batch is read on the host, where its tokens are packed: an array of a card is copied.
+    """
     try:
-        return np.asarray(values)
+        return np.asarray(host(values))
     except ValueError:
         raise InputError(
             f"{name}: expected rows of one length, got different ones", "tokenize with padding=True"

@@ -140,7 +140,7 @@ class StoredModel:
         if problems:
             raise LoadError("state_dict does not fit the model; " + "; ".join(problems))
         for name, own in self.parameters.items():
-            own[...] = namespace(own).asarray(arrays[name])
+            own[...] = namespace(own).asarray(host(arrays[name]))
 
     @classmethod
     def from_pretrained(

@@ -61,6 +61,32 @@ def test_gradients_are_those_of_the_reference_and_stay(name):
     np.testing.assert_array_equal(host(on_card_grads.flat), grads.flat)
 
 
+@pytest.mark.parametrize("engine", ["reference", "gpu"])
+def test_inputs_and_labels_come_from_either_side(engine):
+    """They are read on the host, where tokens are packed; vectors instead of words go where the model is."""
+    model = mb.BertForTokenClassification(CONFIG, seed=1, dtype="float64", engine=engine)
+    vectors = RNG.standard_normal((4, 9, 16))
+    for given in {"input_ids": IDS}, {"inputs_embeds": vectors}:
+        given |= {"attention_mask": MASK, "labels": LABELS["BertForTokenClassification"]["labels"]}
+        expected = mb.BertForTokenClassification(CONFIG, seed=1, dtype="float64", engine="reference")
+        out, grads = expected.loss_and_grads(**given)
+        for either in given, {name: CARD.asarray(array) for name, array in given.items()}:
+            found, found_grads = model.loss_and_grads(**either)
+            assert_same(out.loss, found.loss)
+            assert_same(out.logits, model(**either).logits)
+            assert list(found_grads) == list(grads)
+            for name, gradient in grads.items():
+                np.testing.assert_array_equal(host(found_grads[name]), gradient)
+
+
+def test_a_state_comes_from_either_side():
+    reference, on_card = pair("BertForMaskedLM")
+    for model, other in (reference, on_card), (on_card, reference):
+        fresh = mb.BertForMaskedLM(CONFIG, seed=2, dtype="float64", engine=model.engine)
+        fresh.load_state_dict(other.state_dict())
+        np.testing.assert_array_equal(host(fresh.parameters.flat), host(other.parameters.flat))
+
+
 def test_a_vector_jacobian_product():
     cotangents = {"last_hidden_state": RNG.standard_normal((4, 9, 16)), "pooler_output": RNG.standard_normal((4, 16))}
     (_, grads), (_, on_card_grads) = (
