@@ -109,7 +109,7 @@ def uneven_texts(row):
     import numpy as np
 
     spread = np.arange(row.batch) / (row.batch - 1)
-    lengths = np.rint(SHORTEST * (LONGEST / SHORTEST) ** spread).astype(int)
+    lengths = np.rint(SHORTEST * (row.length / SHORTEST) ** spread).astype(int)
     rng = np.random.default_rng(0)
     return [rng.integers(1000, 30522, n) for n in rng.permutation(lengths)]
 

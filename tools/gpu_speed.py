@@ -12,41 +12,31 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-from bench_rows import Row, labelled_ids, padded, random_ids
+from bench_process import measure as timed
+from bench_rows import SHORTEST, Row, labelled_ids, padded, random_ids, uneven_texts
 from bench_training import minibert_optimizer, minibert_training_step, torch_optimizer
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-TOKENS, SHORTEST, LONGEST = 16384, 8, 512  # of the uneven texts together; of one of them
-WARM, SECONDS = 10, 5.0  # calls before the clock runs; how long it does
+TEXTS = 134  # 16376 tokens together
+REPEATS = 1000  # or as many as fit into bench_process.ENOUGH
 
 ROWS = {
     "32x128": Row("dense", "forward, 32 × 128 tokens", 32, 128),
-    "uneven": Row("uneven", f"forward, {TOKENS} tokens in texts of {SHORTEST} to {LONGEST}"),
+    "uneven": Row("uneven", f"forward, {TEXTS} texts of {SHORTEST} to 512 tokens", TEXTS, 512),
     "1x128": Row("dense", "forward, 1 × 128 tokens", 1, 128),
     "train": Row("train", "training step, masked words, 32 × 128 tokens", 32, 128),
 }
 
 
-def uneven_texts() -> list[np.ndarray]:
-    """Lengths spread evenly on a logarithmic scale, until the tokens are used up; sorted, as who pads would have it."""
-    rng, texts, left = np.random.default_rng(0), [], TOKENS
-    while left:
-        length = min(left, round(SHORTEST * (LONGEST / SHORTEST) ** rng.random()))
-        texts.append(rng.integers(1000, 30522, length))
-        left -= length
-    return sorted(texts, key=len)
-
-
 def inputs_of(row: Row) -> tuple[np.ndarray, np.ndarray]:
     """ids and attention_mask"""
     if row.kind == "uneven":
-        return padded(uneven_texts())
+        return padded(uneven_texts(row))
     ids = random_ids(row)
     return ids, np.ones_like(ids)
 
@@ -121,13 +111,7 @@ SIDES = {
 
 def measure(side: str, row: str, work: Path) -> dict[str, float]:
     call, memory = SIDES[side](ROWS[row], work)
-    for _ in range(WARM):
-        call()
-    seconds: list[float] = []
-    while sum(seconds) < SECONDS or len(seconds) < 3:
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
+    seconds = timed(call, REPEATS)[0]["seconds"]
     return {"seconds": statistics.median(seconds), "memory": memory()}
 
 

@@ -1,13 +1,10 @@
 """What a pre-trained model knows of text that it has not seen: the tables of the embedded model's card.
 
-    python tools/measure_model.py RUN CORPUS... [--held-out-of OTHER] [--half OUT]
+    python tools/measure_model.py RUN CORPUS... [--half OUT]
 
 RUN is the folder that `minibert pretrain CORPUS... --out RUN` left; its settings tell which text was held out. Printed
 are masked-LM and next-sentence scores on that text, for the model, for what stays of it in float16, and for two
 baselines: the pieces' frequencies, and the same architecture untrained; then its answers to ten sentences.
-
---held-out-of OTHER takes the settings of another run, of which RUN went on, say with other shares of the same texts:
-their hash decides which are held out, so these are the same.
 
 --half OUT writes the model in float16, with its tokenizer, into OUT.
 """
@@ -43,12 +40,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("corpus", nargs="+", type=Path)
-    parser.add_argument("--held-out-of", type=Path, metavar="OTHER")
     parser.add_argument("--half", type=Path, metavar="OUT")
     args = parser.parse_args()
     model = BertForPreTraining.from_pretrained(args.run)
     tokenizer = BertTokenizer.from_pretrained(args.run)
-    data = data_of(args.held_out_of or args.run, args.corpus, tokenizer)
+    data = data_of(args.run, args.corpus, tokenizer)
     held_out = data.held_out
     halved = BertForPreTraining(model.config)
     halved.load_state_dict({name: half(array) for name, array in model.state_dict().items()})
