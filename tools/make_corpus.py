@@ -12,6 +12,11 @@ WordNet: each synset becomes sentences, so that a model reads them as it reads a
     adj   vegetative         passive and monotonous; "..."     Vegetative means passive and monotonous. ...
 
 and its examples follow as sentences of their own.
+
+Names: what has one name and is the one thing of its kind is told from the other side, too, as it is asked for:
+
+    noun  Capricorn          the tenth sign of the zodiac      The tenth sign of the zodiac is Capricorn.
+    noun  Paris, ..., capital of France                        The capital of France is Paris.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ ABOUT_THE_FILE = re.compile(
     re.IGNORECASE,
 )
 STRAIGHT = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "_": "", "—": " - ", "–": " - ", "…": "..."})
+SAID = re.compile(r"\b(is|are|was|were|has|have|had)\b")  # a verb: "is Capricorn" cannot follow any more
 VOWEL = re.compile(r"[aeiou]", re.IGNORECASE)
 
 
@@ -55,6 +61,18 @@ def synsets(text: str) -> Iterator[str]:
         yield " ".join(sentences)
 
 
+def named(text: str) -> Iterator[str]:
+    """Of the dictionary, what has one name, with the name last."""
+    for line in text.splitlines():
+        kind, words, gloss = line.split("\t")
+        name, *others = words.translate(STRAIGHT).split(", ")
+        if kind == "noun" and name[:1].isupper():
+            meaning = re.sub(r"^\([^)]*\) ", "", gloss.translate(STRAIGHT)).split(";")[0].strip()
+            told = [meaning] if meaning.startswith("the ") else []
+            told += [f"the {other}" for other in others if " of " in other and other[:1].islower()]
+            yield from (sentence(f"{what} is {name}") for what in dict.fromkeys(told) if not SAID.search(what))
+
+
 def definition(kind: str, word: str, meaning: str) -> str:
     """A dictionary's entry as a sentence."""
     if kind == "verb":
@@ -79,7 +97,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     books = sorted((args.data / "books").glob("*.txt"))
     written = {book.name: list(paragraphs(book.read_text(encoding="utf-8"))) for book in books}
-    written["wordnet.txt"] = list(synsets((args.data / "wordnet" / "glosses.txt").read_text(encoding="utf-8")))
+    dictionary = (args.data / "wordnet" / "glosses.txt").read_text(encoding="utf-8")
+    written["wordnet.txt"], written["names.txt"] = list(synsets(dictionary)), list(named(dictionary))
     for name, lines in written.items():
         (args.out / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     words = sum(len(line.split()) for lines in written.values() for line in lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from .inputs import UsageError, printable
 from .outputs import say
 from .training import check, say_result, train
 
-NEW = "layers", "hidden", "heads", "intermediate", "activation", "positions"
+NEW = "hidden", "heads", "intermediate", "activation", "positions"
 """What only a new model is asked."""
 
 FEW_UNKNOWN = 0.02
@@ -114,6 +115,8 @@ def _new_model(args: Any, tokenizer: BertTokenizer) -> MaskedLoss:
     if args.model is not None:
         rates = {"hidden_dropout_prob": args.dropout, "attention_probs_dropout_prob": args.dropout}
         model: MaskedLoss = kind.from_pretrained(args.model, strict=False, seed=args.seed, **rates)
+        if args.layers:
+            model = _with_stacked_layers(model, args)
         if args.repeat_positions:
             model = _with_repeated_positions(model, args)
         positions, size = model.config.max_position_embeddings, model.config.vocab_size
@@ -138,6 +141,20 @@ def _new_model(args: Any, tokenizer: BertTokenizer) -> MaskedLoss:
         attention_probs_dropout_prob=args.dropout,
     )
     return kind(config, seed=args.seed)
+
+
+def _with_stacked_layers(model: MaskedLoss, args: Any) -> MaskedLoss:
+    """The model with layers 0..L-1, 0..L-1, ... (Gong et al. 2019, Efficient Training of BERT by Progressively
+    Stacking, §3): what a layer has learnt to do to its input is of use higher up, too."""
+    layers, there = args.layers, model.config.num_hidden_layers
+    if layers < there:
+        raise UsageError(f"--layers: expected at least {there}, the layers of {args.model}, got {layers}")
+    deeper = type(model)(dataclasses.replace(model.config, num_hidden_layers=layers), dtype=model.dtype)
+    state, layer = model.state_dict(), re.compile(r"(?<=encoder\.layer\.)\d+")
+    copied = {name: layer.sub(lambda i: str(int(i[0]) % there), name) for name in deeper.state_dict()}
+    deeper.load_state_dict({name: state[own] for name, own in copied.items()})
+    deeper.name_or_path = model.name_or_path
+    return deeper
 
 
 def _with_repeated_positions(model: MaskedLoss, args: Any) -> MaskedLoss:

@@ -101,7 +101,9 @@ def _pretrain(verbs: Any) -> None:
     data.add_argument("--cache", metavar="DIR", help="where the tokens are kept (default: DIR/cache of --out)")
     model = pretrain.add_argument_group("model")
     model.add_argument("--model", metavar="MODEL", help=f"go on from this one: {PLACES}")
-    model.add_argument("--layers", type=_positive, metavar="N", help="(default 4)")
+    model.add_argument(
+        "--layers", type=_positive, metavar="N", help="(default 4); with --model: new ones begin as copies of its own"
+    )
     model.add_argument("--hidden", type=_positive, metavar="N", help="(default 256)")
     model.add_argument("--heads", type=_positive, metavar="N", help="(default: as many as have 64 features each)")
     model.add_argument("--intermediate", type=_positive, metavar="N", help="(default: 4 times --hidden)")

@@ -294,7 +294,7 @@ def test_on_from_a_model_that_was_published(begin, folder, place, tmp_path):
         ({"positions": 99}, "--positions does not go with --model"),
         ({"vocab": "many.txt"}, "--vocab: expected at most the "),
         ({"vocab": "swapped.txt"}, f"{pieces[6]!r} has the number 6 there and 7 here"),
-        ({"layers": 1}, "--layers does not go with --model"),
+        ({"layers": 1}, "--layers: expected at least 2, the layers of"),
         ({"vocab": "vocab.txt", "max_length": 9999}, "--max-length: expected at most"),
     ):
         status, _, err = begin(tmp_path / "other", model=folder, **{**options, **more})
@@ -317,6 +317,23 @@ def test_short_texts_first_and_long_ones_later(begin, tmp_path):
     fresh = BertForPreTraining(short.config, seed=0).state_dict()[name]
     np.testing.assert_allclose(was[24:], fresh[24:], rtol=1e-4)  # decay takes the sum of rates times 0.01
     assert abs(now[24:] - was[24:]).max() > 1e-4
+
+
+def test_layers_are_stacked(begin, tmp_path):
+    """Layers 0, 1, 0: and nothing else changes, though the weights of one step at the rate 0 are written."""
+    assert begin(tmp_path / "shallow", layers=2)[0] == 0
+    was = BertForPreTraining.from_pretrained(tmp_path / "shallow").state_dict()
+    options = dict.fromkeys(("hidden", "heads", "vocab")) | {"model": tmp_path / "shallow", "lr": 0, "steps": 1}
+    for layers in 2, 3, 5:
+        status, _, err = begin(tmp_path / str(layers), **options, layers=layers)
+        assert status == 0, err
+        deeper = BertForPreTraining.from_pretrained(tmp_path / str(layers))
+        assert deeper.config.num_hidden_layers == layers
+        for name, array in deeper.state_dict().items():
+            parts = name.split(".")
+            if parts[1:3] == ["encoder", "layer"]:
+                parts[3] = str(int(parts[3]) % 2)
+            np.testing.assert_array_equal(array, was[".".join(parts)])
 
 
 def test_positions_are_repeated_for_longer_texts(begin, tmp_path, monkeypatch):
