@@ -27,7 +27,7 @@ def onto(x: Array) -> Array:
 
 
 def _with_plans(operator: Callable[..., Any]) -> Callable[..., Any]:
-    """The operator, given plans of the host."""
+    """The operator, given plans of the host. Where the card is full, CuPy says how full; here, what to do about it."""
     names = list(inspect.signature(operator).parameters)
 
     @functools.wraps(operator)
@@ -36,7 +36,11 @@ def _with_plans(operator: Callable[..., Any]) -> Callable[..., Any]:
             onto(x) if isinstance(x, np.ndarray) and not name.startswith("cu_") else x
             for name, x in zip(names, args, strict=False)
         ]
-        return operator(*given, *args[len(given) :], **options)
+        try:
+            return operator(*given, *args[len(given) :], **options)
+        except MemoryError as error:
+            error.add_note(f"in {operator.__name__}, on the card\n  hint: fewer texts at a time, or shorter ones")
+            raise
 
     return on_card
 

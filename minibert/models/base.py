@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import engines
 from ..errors import InputError
-from ..ops.xp import Array, host
+from ..ops.xp import Array, host, namespace
 from .batch import Batch, pack, unpack
 from .bert import Dropout, bert, bert_backward
 from .output import ModelOutput
@@ -100,6 +100,7 @@ class BertPreTrainedModel(StoredModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool = True,
+        to_host: bool = True,
         **labels: Any,
     ) -> Any:
         """Run the model; arguments and results as in Hugging Face's class of the same name.
@@ -110,6 +111,7 @@ class BertPreTrainedModel(StoredModel):
         Padding is never computed: at masked places every result is 0, where Hugging Face returns the states of padding
         tokens that nobody reads. hidden_states is a tuple of L + 1 arrays (B, T, H), attentions one of L arrays
         (B, A, T, T), probabilities before dropout; None leaves it to the config whether they are returned.
+        Results are NumPy's arrays; with to_host=False those of a card stay there, and nobody waits for them.
         """
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
@@ -125,10 +127,10 @@ class BertPreTrainedModel(StoredModel):
         logits = self._logits(p, c, x, batch, Dropout())
         loss = self._loss(c, logits, checked, batch) if checked else None
         out = ModelOutput(
-            loss=None if loss is None else host(loss),
-            **self._shown(logits, batch),
-            hidden_states=self._hidden_states(c, batch) if output_hidden_states else None,
-            attentions=self._attentions(c, batch) if output_attentions else None,
+            loss=loss if loss is None or not to_host else host(loss),
+            **self._shown(logits, batch, to_host),
+            hidden_states=self._hidden_states(c, batch, to_host) if output_hidden_states else None,
+            attentions=self._attentions(c, batch, to_host) if output_attentions else None,
         )
         return out if return_dict else out.to_tuple()
 
@@ -141,6 +143,7 @@ class BertPreTrainedModel(StoredModel):
         inputs_embeds: Any = None,
         *,
         dropout_seed: int | None = None,
+        to_host: bool = True,
         **labels: Any,
     ) -> tuple[ModelOutput, Mapping[str, Array]]:
         """Forward and backward through everything.
@@ -151,6 +154,7 @@ class BertPreTrainedModel(StoredModel):
         Dropout is on only with a seed; the same seed gives the same masks. The masked-LM head computes its logits on
         the labelled rows alone, in row-major order: out.logits is then (number of labels, V). Gradients are of the
         mathematical function: unlike PyTorch's, the row of the padding token gets its share if that token is attended.
+        They lie where the parameters do, on a card or not; to_host=False leaves `out` there, too.
         """
         prepared = self.prepare(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **labels)
         batch, checked = prepared
@@ -161,8 +165,9 @@ class BertPreTrainedModel(StoredModel):
         loss, logits = self.loss_at(self.parameters, prepared, caches, dropout_seed)
         grads, dwords = self.grads_at(prepared, caches)
         rows = self._wanted_rows(checked)
-        seen = self._shown(logits, batch) if rows is None else _on_host(logits)
-        return ModelOutput(loss=host(loss), **seen), self._present_grads(grads, dwords, batch)
+        seen = self._shown(logits, batch, to_host) if rows is None else _brought(logits, to_host)
+        out = ModelOutput(loss=host(loss) if to_host else loss, **seen)
+        return out, self._present_grads(grads, dwords, batch)
 
     def prepare(
         self,
@@ -255,34 +260,36 @@ class BertPreTrainedModel(StoredModel):
         engines.side_by_side(self.ops, [functools.partial(run, i) for i in range(len(groups))])
         return states[0] if len(states) == 1 else np.concatenate(states)
 
-    def _shown(self, logits: Logits, batch: Batch) -> dict[str, Array]:
-        return self._present(_on_host(logits), batch)
+    def _shown(self, logits: Logits, batch: Batch, to_host: bool = True) -> dict[str, Array]:
+        return self._present(_brought(logits, to_host), batch)
 
     def _present_grads(self, grads: Block, dwords: Array, batch: Batch) -> Mapping[str, Array]:
         if batch.inputs_embeds is None:
             return grads
         return {**grads, "inputs_embeds": unpack(dwords, batch.rows, batch.shape)}
 
-    def _hidden_states(self, c: Scope, batch: Batch) -> tuple[Array, ...]:
+    def _hidden_states(self, c: Scope, batch: Batch, to_host: bool) -> tuple[Array, ...]:
         names = ["embeddings", *(f"encoder.layer.{i}" for i in range(self.config.num_hidden_layers))]
-        return tuple(unpack(c.at(self.body)[f"{name}.hidden"], batch.rows, batch.shape) for name in names)
+        states = _brought({name: c.at(self.body)[f"{name}.hidden"] for name in names}, to_host)
+        return tuple(unpack(states[name], batch.rows, batch.shape) for name in names)
 
-    def _attentions(self, c: Scope, batch: Batch) -> tuple[Array, ...]:
+    def _attentions(self, c: Scope, batch: Batch, to_host: bool) -> tuple[Array, ...]:
         """Packed probabilities -> (B, A, T, T) with zeros where either token is masked."""
+        xp = np if to_host else namespace(self.parameters.flat)
         length = batch.shape[1]
         result = []
         for i in range(self.config.num_hidden_layers):
-            full = np.zeros((batch.shape[0], self.config.num_attention_heads, length, length), dtype=self.dtype)
+            full = xp.zeros((batch.shape[0], self.config.num_attention_heads, length, length), dtype=self.dtype)
             probs = self.ops.attention_probs(c.at(self.body)[f"encoder.layer.{i}.attention.self"])
             for b, start, end, one in zip(batch.sequences, batch.cu_seqlens, batch.cu_seqlens[1:], probs, strict=False):
-                places = batch.rows[start:end] % length
-                full[b][:, places[:, None], places] = host(one)
+                places = xp.asarray(batch.rows[start:end] % length)
+                full[int(b)][:, places[:, None], places] = host(one) if to_host else one
             result.append(full)
         return tuple(result)
 
 
-def _on_host(logits: Logits) -> Logits:
-    return {name: host(x) for name, x in logits.items()}
+def _brought(results: dict[str, Array], to_host: bool) -> dict[str, Array]:
+    return {name: host(x) for name, x in results.items()} if to_host else results
 
 
 def checked_seed(seed: Any) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError, InputTooLong
-from ..ops.xp import Array, host
+from ..ops.xp import Array, host, namespace
 from .config import BertConfig
 
 
@@ -134,11 +134,11 @@ def pack(
 
 def unpack(x: Array, rows: Array, shape: tuple[int, ...]) -> Array:
     """Packed (M, ...) -> (*shape, ...), zeros where nothing was."""
-    x = host(x)
+    xp = namespace(x)
     if len(rows) == math.prod(shape):  # nothing is missing: rows count from 0 up
         return x.reshape(shape + x.shape[1:])
-    y = np.zeros((math.prod(shape),) + x.shape[1:], dtype=x.dtype)
-    y[rows] = x
+    y = xp.zeros((math.prod(shape),) + x.shape[1:], dtype=x.dtype)
+    y[xp.asarray(rows)] = x
     return y.reshape(shape + x.shape[1:])
 
 

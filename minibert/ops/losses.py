@@ -129,7 +129,7 @@ def cross_entropy(logits: Array, labels: Array, ignore_index: int = IGNORE_INDEX
     """
     xp = namespace(logits)
     valid = labels != ignore_index
-    weights = valid.astype(real(logits).dtype) / max(int(valid.sum()), 1)
+    weights = valid.astype(real(logits).dtype) / _at_least_one(valid.sum(), logits)
     labels = xp.where(valid, labels, 0)
     shifted = logits - real(logits).max(axis=-1, keepdims=True)
     lse = xp.log(xp.exp(shifted).sum(axis=-1))
@@ -157,7 +157,8 @@ def linear_cross_entropy_backward(
 
 
 class SpanCrossEntropyCache(NamedTuple):
-    rows: list[tuple[int, int, CrossEntropyCache]]  # start, end and cache of each labelled sequence
+    rows: list[tuple[int, int, CrossEntropyCache]]  # start, end and cache of each sequence
+    n: Array  # labelled sequences, at least 1
     logits: Array  # (N,)
 
 
@@ -170,22 +171,21 @@ def span_cross_entropy(
     the labelled sequences. The softmax runs over the real tokens only, whatever the batch was padded to.
     """
     rows: list[tuple[int, int, CrossEntropyCache]] = []
-    total = logits[:0].sum()
+    total, n = logits[:0].sum(), _at_least_one((labels != ignore_index).sum(), logits)
     offsets = cu_seqlens.tolist()
-    for start, end, label in zip(offsets, offsets[1:], labels, strict=False):
-        if int(label) != ignore_index:
-            loss, cache = cross_entropy(logits[None, start:end], label[None], ignore_index)
-            total = total + loss
-            rows.append((start, end, cache))
-    return (total / max(len(rows), 1)).astype(logits.dtype), SpanCrossEntropyCache(rows, logits)
+    for start, end, label in zip(offsets, offsets[1:], labels[:, None], strict=False):
+        loss, cache = cross_entropy(logits[None, start:end], label, ignore_index)
+        total = total + loss
+        rows.append((start, end, cache))
+    return (total / n).astype(logits.dtype), SpanCrossEntropyCache(rows, n, logits)
 
 
 def span_cross_entropy_backward(dloss: Array | float, cache: SpanCrossEntropyCache) -> Array:
     """The gradient of each sequence's cross-entropy, divided by the number of labelled ones.    -> dlogits (N,)"""
-    rows, logits = cache
+    rows, n, logits = cache
     dlogits = namespace(logits).zeros_like(logits) * _scalar(dloss)  # of the dtype of the product
     for start, end, one in rows:
-        dlogits[start:end] = cross_entropy_backward(dloss / len(rows), one)[0]
+        dlogits[start:end] = cross_entropy_backward(dloss, one)[0] / n
     return dlogits
 
 
@@ -231,6 +231,11 @@ def mean_squared_error_backward(dloss: Array | float, cache: MeanSquaredErrorCac
     """dx = dloss·2(x - z)/n"""
     difference = cache.difference
     return difference * (2 * _scalar(dloss) / max(difference.size, 1))
+
+
+def _at_least_one(count: Array, logits: Array) -> Array:
+    """A count as a divisor, of the logits' dtype. Python's `max(int(count), 1)` would wait for a card."""
+    return namespace(logits).maximum(count, 1).astype(real(logits).dtype)
 
 
 def _scalar(dloss: Array | float) -> complex | float:

@@ -61,6 +61,33 @@ def test_gradients_are_those_of_the_reference_and_stay(name):
     np.testing.assert_array_equal(host(on_card_grads.flat), grads.flat)
 
 
+def results(out):
+    """Every array of an output, those in tuples too."""
+    for value in out.values():
+        yield from value if isinstance(value, tuple) else [value]
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_results_stay_on_the_card_if_asked(name, card):
+    """Nobody waits for them, either: a call returns before the card has computed."""
+    more = {"output_hidden_states": True, "output_attentions": True, **LABELS[name]}
+    reference, on_card = pair(name)
+    for model, kind in (on_card, ndarray), (reference, np.ndarray | np.generic):
+        waits = card.waits
+        found = model(**inputs(name), **more, to_host=False)
+        assert card.waits == waits
+        assert all(isinstance(x, kind) for x in results(found))
+        for one, other in zip(results(reference(**inputs(name), **more)), results(found), strict=True):
+            np.testing.assert_array_equal(host(other), one)
+    if name in LEARNT:
+        out, _ = on_card.loss_and_grads(**inputs(name), **LABELS[name], to_host=False)
+        assert all(isinstance(x, ndarray) for x in results(out))
+        for one, other in zip(
+            results(reference.loss_and_grads(**inputs(name), **LABELS[name])[0]), results(out), strict=True
+        ):
+            np.testing.assert_array_equal(host(other), one)
+
+
 @pytest.mark.parametrize("engine", ["reference", "gpu"])
 def test_inputs_and_labels_come_from_either_side(engine):
     """They are read on the host, where tokens are packed; vectors instead of words go where the model is."""
@@ -76,6 +103,7 @@ def test_inputs_and_labels_come_from_either_side(engine):
             assert_same(out.logits, model(**either).logits)
             assert list(found_grads) == list(grads)
             for name, gradient in grads.items():
+                assert isinstance(found_grads[name], ndarray if engine == "gpu" else np.ndarray)
                 np.testing.assert_array_equal(host(found_grads[name]), gradient)
 
 
@@ -160,3 +188,20 @@ def test_without_cupy_or_a_card_it_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(mb.InputError, match=r"engine gpu: .*cupy"):
         mb.BertModel(CONFIG, engine="gpu")
+
+
+def test_a_full_card_says_what_to_do(monkeypatch):
+    """CuPy's OutOfMemoryError is a MemoryError; its own words stay."""
+    _, on_card = pair("BertForMaskedLM")
+    before = host(on_card.parameters.flat)
+
+    def full(*_, **__):
+        raise MemoryError("Out of memory allocating 1,024 bytes (allocated so far: 512 bytes).")
+
+    monkeypatch.setattr(CARD, "exp", full, raising=False)
+    with pytest.raises(MemoryError, match="allocating 1,024 bytes") as raised:
+        on_card.loss_and_grads(input_ids=IDS, labels=IDS)
+    (note,) = raised.value.__notes__
+    assert note.startswith("in ")
+    assert note.endswith("on the card\n  hint: fewer texts at a time, or shorter ones")
+    np.testing.assert_array_equal(host(on_card.parameters.flat), before)
