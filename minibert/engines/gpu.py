@@ -2,7 +2,8 @@
 
 Parameters and activations lie on the card and stay there. What is planned lies on the host: which tokens, which labels,
 where sequences begin, small arrays of whole numbers. An operator takes them as they are, and puts on the card what it
-computes with. Where sequences begin, `cu_...`, tells loops how far to run: it stays where loops are.
+computes with. Where sequences begin, `cu_...`, and where their `answers` are, tell loops how far to run: both stay
+where loops are.
 """
 
 from __future__ import annotations
@@ -32,14 +33,16 @@ def _with_plans(operator: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(operator)
     def on_card(*args: Any, **options: Any) -> Any:
-        given = [
-            onto(x) if isinstance(x, np.ndarray) and not name.startswith("cu_") else x
-            for name, x in zip(names, args, strict=False)
-        ]
         try:
+            given = [
+                onto(x) if isinstance(x, np.ndarray) and not name.startswith(("cu_", "answers")) else x
+                for name, x in zip(names, args, strict=False)
+            ]
             return operator(*given, *args[len(given) :], **options)
         except MemoryError as error:
-            error.add_note(f"in {operator.__name__}, on the card\n  hint: fewer texts at a time, or shorter ones")
+            error.add_note(
+                f"in {operator.__name__}, on the card\n  hint: fewer texts at a time, shorter ones, or a smaller model"
+            )
             raise
 
     return on_card

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import engines
 from ..errors import InputError
-from ..ops.xp import Array, host, namespace
+from ..ops.xp import Array, host
 from .batch import Batch, pack, unpack
 from .bert import Dropout, bert, bert_backward
 from .output import ModelOutput
@@ -275,14 +275,15 @@ class BertPreTrainedModel(StoredModel):
 
     def _attentions(self, c: Scope, batch: Batch, to_host: bool) -> tuple[Array, ...]:
         """Packed probabilities -> (B, A, T, T) with zeros where either token is masked."""
-        xp = np if to_host else namespace(self.parameters.flat)
+        engine = "reference" if to_host else self.engine
         length = batch.shape[1]
         result = []
         for i in range(self.config.num_hidden_layers):
-            full = xp.zeros((batch.shape[0], self.config.num_attention_heads, length, length), dtype=self.dtype)
+            none = np.zeros((batch.shape[0], self.config.num_attention_heads, length, length), dtype=self.dtype)
+            full = engines.onto(engine, none)
             probs = self.ops.attention_probs(c.at(self.body)[f"encoder.layer.{i}.attention.self"])
             for b, start, end, one in zip(batch.sequences, batch.cu_seqlens, batch.cu_seqlens[1:], probs, strict=False):
-                places = xp.asarray(batch.rows[start:end] % length)
+                places = engines.onto(engine, batch.rows[start:end] % length)
                 full[int(b)][:, places[:, None], places] = host(one) if to_host else one
             result.append(full)
         return tuple(result)

@@ -157,35 +157,35 @@ def linear_cross_entropy_backward(
 
 
 class SpanCrossEntropyCache(NamedTuple):
-    rows: list[tuple[int, int, CrossEntropyCache]]  # start, end and cache of each sequence
-    n: Array  # labelled sequences, at least 1
+    rows: list[tuple[int, int, CrossEntropyCache]]  # start, end and cache of each answered sequence
     logits: Array  # (N,)
 
 
 def span_cross_entropy(
-    logits: Array, labels: Array, cu_seqlens: Array, ignore_index: int = IGNORE_INDEX
+    logits: Array, answers: Array, cu_seqlens: Array, ignore_index: int = IGNORE_INDEX
 ) -> tuple[Array, SpanCrossEntropyCache]:
     """Cross-entropy over the positions of each packed sequence: where does the answer start (or end)?
 
-    logits (N,), labels (B,): position within the sequence or ignore_index; cu_seqlens (B+1,) -> loss (), the mean over
-    the labelled sequences. The softmax runs over the real tokens only, whatever the batch was padded to.
+    logits (N,), answers (B,): position within the sequence or ignore_index; cu_seqlens (B+1,) -> loss (), the mean over
+    the answered sequences. The softmax runs over the real tokens only, whatever the batch was padded to.
     """
     rows: list[tuple[int, int, CrossEntropyCache]] = []
-    total, n = logits[:0].sum(), _at_least_one((labels != ignore_index).sum(), logits)
+    total = logits[:0].sum()
     offsets = cu_seqlens.tolist()
-    for start, end, label in zip(offsets, offsets[1:], labels[:, None], strict=False):
-        loss, cache = cross_entropy(logits[None, start:end], label, ignore_index)
-        total = total + loss
-        rows.append((start, end, cache))
-    return (total / n).astype(logits.dtype), SpanCrossEntropyCache(rows, n, logits)
+    for start, end, answer in zip(offsets, offsets[1:], answers.tolist(), strict=False):
+        if answer != ignore_index:
+            loss, cache = cross_entropy(logits[None, start:end], namespace(logits).asarray([answer]), ignore_index)
+            total = total + loss
+            rows.append((start, end, cache))
+    return (total / max(len(rows), 1)).astype(logits.dtype), SpanCrossEntropyCache(rows, logits)
 
 
 def span_cross_entropy_backward(dloss: Array | float, cache: SpanCrossEntropyCache) -> Array:
-    """The gradient of each sequence's cross-entropy, divided by the number of labelled ones.    -> dlogits (N,)"""
-    rows, n, logits = cache
+    """The gradient of each sequence's cross-entropy, divided by the number of answered ones.    -> dlogits (N,)"""
+    rows, logits = cache
     dlogits = namespace(logits).zeros_like(logits) * _scalar(dloss)  # of the dtype of the product
     for start, end, one in rows:
-        dlogits[start:end] = cross_entropy_backward(dloss, one)[0] / n
+        dlogits[start:end] = cross_entropy_backward(dloss / len(rows), one)[0]
     return dlogits
 
 

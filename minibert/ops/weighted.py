@@ -118,9 +118,9 @@ def weighted_cross_entropy(
     weights = xp.ones(classes, dtype) if class_weights is None else xp.asarray(class_weights).astype(dtype)
     valid = labels != ignore_index
     own = (xp.where(valid, labels, -1)[:, None] == xp.arange(classes)).astype(dtype)
-    total = float((own * weights).sum())
+    total = (own * weights).sum()
     targets = ((1 - label_smoothing) * own + valid[:, None] * (label_smoothing / classes)).astype(dtype) * weights
-    targets = targets / total if total else xp.zeros_like(targets)
+    targets = targets / (total + (total == 0)) * (total != 0)  # asking `if total` would wait for a card
     shifted = logits - real(logits).max(axis=-1, keepdims=True)
     lse = xp.log(xp.exp(shifted).sum(axis=-1))
     losses = targets.sum(axis=-1) * lse - (targets * shifted).sum(axis=-1)

@@ -13,6 +13,8 @@ from tests.card import CARD, ndarray
 from tests.everyclass import CONFIG, IDS, LABELS, LEARNT, MASK, RNG, inputs
 from tests.training.test_loop import stop_before
 
+WEIGHTED = "BertForSequenceClassification", "BertForTokenClassification"
+
 
 @pytest.fixture(autouse=True)
 def card(monkeypatch):
@@ -79,6 +81,12 @@ def test_results_stay_on_the_card_if_asked(name, card):
         assert all(isinstance(x, kind) for x in results(found))
         for one, other in zip(results(reference(**inputs(name), **more)), results(found), strict=True):
             np.testing.assert_array_equal(host(other), one)
+    if name in WEIGHTED:
+        on_card.set_loss_options(class_weights=[1.0, 2.0, 3.0], label_smoothing=0.1)
+        waits = card.waits
+        on_card(**inputs(name), **LABELS[name], to_host=False)
+        assert card.waits == waits
+        on_card.set_loss_options()
     if name in LEARNT:
         out, _ = on_card.loss_and_grads(**inputs(name), **LABELS[name], to_host=False)
         assert all(isinstance(x, ndarray) for x in results(out))
@@ -203,5 +211,5 @@ def test_a_full_card_says_what_to_do(monkeypatch):
         on_card.loss_and_grads(input_ids=IDS, labels=IDS)
     (note,) = raised.value.__notes__
     assert note.startswith("in ")
-    assert note.endswith("on the card\n  hint: fewer texts at a time, or shorter ones")
+    assert note.endswith("on the card\n  hint: fewer texts at a time, shorter ones, or a smaller model")
     np.testing.assert_array_equal(host(on_card.parameters.flat), before)
