@@ -15,6 +15,8 @@ noun\tlemon, lemon tree\ta small evergreen tree; "a lemon grew there"
 noun\tParis, City of Light, French capital, capital of France\tthe capital and largest city of France; and a center
 noun\tCapricorn\t(astrology) the tenth sign of the zodiac
 noun\tEmmental\tthe holes that it has tell it
+noun\tAusterlitz, battle of Austerlitz\tthe French defeated them (1805)
+noun\tMidi\tthe southern parts of France
 verb\tbreathe, take a breath\tdraw air into the lungs
 adj\tred\tof a color
 """
@@ -45,6 +47,8 @@ def test_the_dictionary_becomes_sentences(tool, tmp_path):
     assert written["wordnet.txt"][2:] == [
         "Capricorn is the tenth sign of the zodiac.",
         "Emmental is the holes that it has tell it.",
+        "Austerlitz is the French defeated them (1805).",
+        "Midi is the southern parts of France.",
         "To breathe is to draw air into the lungs.",
         "Red means of a color.",
     ]

@@ -33,6 +33,7 @@ ABOUT_THE_FILE = re.compile(
     re.IGNORECASE,
 )
 STRAIGHT = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "_": "", "—": " - ", "–": " - ", "…": "..."})
+ONE = re.compile(r"the( [a-z'-]+){0,3} [a-z'-]*([^s]|ss) (of|in|for|to|from|between|spoken) ")  # "the tenth sign of "
 SAID = re.compile(r"\b(is|are|was|were|has|have|had)\b")  # a verb: "is Capricorn" cannot follow any more
 VOWEL = re.compile(r"[aeiou]", re.IGNORECASE)
 
@@ -68,9 +69,15 @@ def named(text: str) -> Iterator[str]:
         name, *others = words.translate(STRAIGHT).split(", ")
         if kind == "noun" and name[:1].isupper():
             meaning = re.sub(r"^\([^)]*\) ", "", gloss.translate(STRAIGHT)).split(";")[0].strip()
-            told = [meaning] if meaning.startswith("the ") else []
-            told += [f"the {other}" for other in others if " of " in other and other[:1].islower()]
-            yield from (sentence(f"{what} is {name}") for what in dict.fromkeys(told) if not SAID.search(what))
+            told = [meaning, *(f"the {other}" for other in others if other[:1].islower())]
+            for what in dict.fromkeys(told):
+                if ONE.match(what) and not SAID.search(what) and not tells_itself(name, what):
+                    yield sentence(f"{what} is {name}")
+
+
+def tells_itself(name: str, what: str) -> bool:
+    """Whether a word of the name is there already, as in "the battle of Austerlitz is Austerlitz"."""
+    return any(word[:5] in what.lower() for word in name.lower().split() if len(word) > 2)
 
 
 def definition(kind: str, word: str, meaning: str) -> str:
