@@ -202,9 +202,15 @@ def _filled(x: Array, y: Array, last: int) -> tuple[Array, Array]:
 
 def save(runs: Sequence[Measured], path: str | os.PathLike[str]) -> None:
     """The same as a picture: the curve smoothed, and faintly as it was measured; evaluations as points."""
+    picture(runs).savefig(path, format="png")
+
+
+def picture(runs: Sequence[Measured]) -> Any:
+    """-> matplotlib's Figure. ImportError without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
     except ImportError:
         raise ImportError("a picture needs matplotlib: pip install 'minibert-numpy[plot]'") from None
 
@@ -218,8 +224,18 @@ def save(runs: Sequence[Measured], path: str | os.PathLike[str]) -> None:
     all_axes[-1].set_xlabel("step", color=FAINT)
     all_axes[-1].xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     all_axes[0].set_xlim(0, None)
-    figure.suptitle("\n".join(_heading(run, "") for run in runs[:6]), x=0.01, ha="left", fontsize=9.5, color=FAINT)
-    figure.savefig(path, format="png")
+    if len(runs) == 1:
+        figure.suptitle(_heading(runs[0], ""), x=0.01, ha="left", fontsize=9.5, color=FAINT)
+    else:
+        lines = [Line2D([], [], lw=1.7, marker="o", ms=4.5, mec="white", mew=0.8, **_look(i)) for i in range(len(runs))]
+        figure.legend(lines, [_heading(run, "") for run in runs], loc="outside upper left", frameon=False,
+                      fontsize=9.5, labelcolor=FAINT, ncols=1 if len(runs) < 6 else 2)  # fmt: skip
+    return figure
+
+
+def _look(i: int) -> dict[str, Any]:
+    """How the i-th of several runs is drawn: those of one colour differ in their dashes."""
+    return {"color": PALETTE[i % len(PALETTE)], "ls": ("-", (0, (4, 1.5)), (0, (1, 1)))[i // len(PALETTE) % 3]}
 
 
 def _paint(axes: Any, panel: Panel, runs: Sequence[Measured]) -> None:
@@ -230,16 +246,15 @@ def _paint(axes: Any, panel: Panel, runs: Sequence[Measured]) -> None:
             if not x.size:
                 continue
             values.append(y)
-            colour = PALETTE[(i if len(runs) > 1 else n) % len(PALETTE)]
-            label = name if len(runs) == 1 else f"{run.name}, evaluation" if key == "dev_loss" else run.name
+            look = {"label": name, **_look(i if len(runs) > 1 else n)}
             if key.startswith("dev_"):
-                style = {"marker": "osD^v"[n % 5], "ms": 4.5, "mec": "white", "mew": 0.8, "ls": "-" if n < 2 else "--"}
-                axes.plot(x, y, color=colour, lw=1.2, zorder=4, label=label, **style)
+                marker = "o" if len(runs) > 1 else "osD^v"[n % 5]
+                axes.plot(x, y, lw=1.2, zorder=4, marker=marker, ms=4.5, mec="white", mew=0.8, **look)
                 continue
             calm = _calm(key, y)
             if not np.array_equal(calm, y):
-                axes.plot(x, y, color=colour, lw=0.8, alpha=0.28)
-            axes.plot(x, calm, color=colour, lw=1.7, zorder=3, label=label, marker="o" if x.size == 1 else None)
+                axes.plot(x, y, color=look["color"], lw=0.8, alpha=0.28)
+            axes.plot(x, calm, lw=1.7, zorder=3, marker="o" if x.size == 1 else None, **look)
         if panel.keys.keys() == {"norm"} and (skipped := run.skipped()):
             axes.plot(skipped, [0.06] * len(skipped), "x", ms=6, mew=1.6, color=INK, zorder=5, clip_on=False,
                       label="skipped", transform=axes.get_xaxis_transform())  # fmt: skip
@@ -250,8 +265,9 @@ def _paint(axes: Any, panel: Panel, runs: Sequence[Measured]) -> None:
     if "lr" in panel.keys:
         axes.set_ylim(0, None)
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
-    axes.set_title(panel.title, loc="left", fontsize=10.5, color=INK, fontweight="bold")
-    if "loss" in panel.keys or (len(runs) == 1 and len(axes.get_legend_handles_labels()[0]) > 1):
+    evaluated = " (points: evaluations)" * (len(runs) > 1 and "dev_loss" in panel.keys)
+    axes.set_title(panel.title + evaluated, loc="left", fontsize=10.5, color=INK, fontweight="bold")
+    if len(runs) == 1 and len(axes.get_legend_handles_labels()[0]) > 1:
         axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, ncols=3 if panel.rows < 10 else 1)
     axes.grid(True, which="major", color="#e4e4e4", lw=0.7)
     axes.set_axisbelow(True)

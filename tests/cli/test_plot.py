@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minibert.cli import main
-from minibert.cli.plotting import Measured, _ticks, panels, read_runs, save, smooth, terminal
+from minibert.cli.plotting import Measured, _look, _ticks, panels, picture, read_runs, save, smooth, terminal
 from minibert.errors import LoadError, NotFound
 
 
@@ -69,6 +69,19 @@ def test_several_in_the_terminal(run, tmp_path):
     assert loss.count("A") >= 3  # of five, of which the other run may hide two
     assert all(mark in loss for mark in "ab")
     assert {"accuracy", "next sentence accuracy"} <= {*lines}  # apart: letters are for the runs
+
+
+def test_many_in_a_picture(tmp_path):
+    runs = read_runs([written(tmp_path / name, steps=400, seed=i) for i, name in enumerate("abcdefgh")])
+    figure = picture(runs)
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert [text.partition(":")[0] for text in shown] == [*"abcdefgh"]
+    assert all("step 400 of 2,000, loss" in text for text in shown)  # none is left out, and said once
+    assert not any(axes.get_legend() for axes in figure.axes)  # nothing covers a curve
+    looks = [(line.get_color(), str(line._dash_pattern)) for line in legend.get_lines()]
+    assert len({*looks}) == len(runs)
+    assert len({str(_look(i)) for i in range(18)}) == 18
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(run, tmp_path):
