@@ -23,16 +23,17 @@ from .config_file import with_config
 
 MODEL_VARIABLE = "MINIBERT_MODEL"
 DEFAULT = f"default ${MODEL_VARIABLE}, else the one that comes with minibert"
+FINE_TUNED = f"one that was trained for it; default ${MODEL_VARIABLE}"
 PLACES = "folder, weight file, TensorFlow prefix, pkg:NAME/sub/dir or org/name on the hub"
 
 EPILOG = f"""\
 examples:
-  minibert similarity --model MODEL "It rains." "The weather is wet." "I like cake."
-  minibert embed --model MODEL --file sentences.txt --format npy --output vectors.npy
+  minibert similarity --model MODEL "It rains." "It is wet." "I like cake."
+  minibert embed --model MODEL --file lines.txt --format npy --output lines.npy
   minibert fill-mask "She opened the [MASK] and walked into the room."
   minibert classify --model MODEL "A good film."
   minibert tag --model MODEL "Wolfgang lives in Berlin."
-  minibert answer --model MODEL --question "Where does he live?" --context-file letter.txt
+  minibert answer --model MODEL --question "Who?" --context-file letter.txt
   minibert tokenize --model MODEL "unaffable"
   minibert inspect PATH
   minibert convert bert_model.ckpt NEW_FOLDER
@@ -44,14 +45,16 @@ examples:
   minibert exercise list
   minibert train-vocab corpus.txt --output vocab.txt
   minibert pretrain corpus.txt --vocab vocab.txt --out RUN
-  minibert finetune classify --model MODEL --train train.tsv --dev dev.tsv --out RUN
+  minibert finetune classify --train train.tsv --dev dev.tsv --out RUN
   minibert evaluate classify --model RUN --data test.tsv
   minibert plot RUN
 
-MODEL is a folder with weights and their config.json, a weight file, the prefix of a
-TensorFlow checkpoint, pkg:NAME/sub/dir inside an installed Python package, or org/name
-on the Hugging Face hub.
-Without --model it is the one ${MODEL_VARIABLE} names, else a small one that comes along."""
+MODEL is a folder with weights and their config.json, a weight file, the
+prefix of a TensorFlow checkpoint, pkg:NAME/sub/dir inside an installed Python
+package, or org/name on the Hugging Face hub. Without --model it is the one
+that ${MODEL_VARIABLE} names, else a small one that comes along: it fills masks
+and may be looked at or trained further. classify, tag, answer and evaluate
+need one that finetune, or somebody else, has trained for it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -128,9 +131,9 @@ def build_parser() -> _Parser:
 
     parser = _Parser(
         prog="minibert",
-        description="BERT in NumPy: sentence vectors, masked words, tokens, and proof of every gradient.",
+        description="BERT in NumPy: masked words, vectors, training, proof of every gradient.",
         epilog=EPILOG,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=18, width=88),
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=18),
     )
     parser.add_argument("--version", action="version", version=f"minibert {__version__}")
     parser.set_defaults(verb=None, debug=False)
@@ -184,7 +187,10 @@ def build_parser() -> _Parser:
     look.add_argument("--json", action="store_true", help="print JSON")
 
     check = _verb(
-        verbs, "gradcheck", "prove every gradient of a model against the complex step", model="a small one made here"
+        verbs,
+        "gradcheck",
+        "prove every gradient of a model against the complex step",
+        model="a small one of random weights",
     )
     check.add_argument("--layers", type=_positive, default=2, metavar="N", help="of the model made here (default 2)")
     check.add_argument(

@@ -43,7 +43,8 @@ def _ruled_out(
 ) -> list[argparse.Action]:
     """What the file need not say any more: options that would be added to those that are typed, or exclude them."""
     flags = [word.partition("=")[0] for word in typed if word.startswith("--")]
-    there = [a for a in actions.values() if any(o.startswith(flag) for o in a.option_strings for flag in flags)]
+    options = {option: action for action in actions.values() for option in action.option_strings}
+    there = [options.get(f, a) for f in flags for o, a in options.items() if o.startswith(f)]
     there += [a for a in actions.values() if a.choices and not a.option_strings and {*a.choices} & {*typed}]
     return there + [other for group in apart for other in group if any(a in there for a in group)]
 

@@ -15,7 +15,7 @@ from ..models.base import BertPreTrainedModel
 from ..text.tokenizer import BertTokenizer
 from ..training.finetuning import is_for
 from . import finetune_embed
-from .examples import CLASSES, PROBLEMS, check_files, columns_of, encoded, read_file, remarks, task_of
+from .examples import CLASSES, PROBLEMS, check_answers, check_files, columns_of, encoded, read_file, remarks, task_of
 from .inputs import UsageError, model_of, printable
 from .outputs import check_output, write
 
@@ -39,6 +39,8 @@ def run(args: Any) -> None:
     model = _model(task, place)
     labels = () if task in ("regress", "answer", "choose") else tuple((model.config.id2label or {}).values())
     read = read_file(task, args.data, args, columns_of(args), labels)._replace(labels=labels)
+    if task == "answer":
+        check_answers(args.data, read.examples)
     examples = encoded(task, read, args, tokenizer, model.config)
     for note in remarks(args.data, read, examples):
         print(printable(note), file=sys.stderr)

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..errors import NotFound
+from ..errors import LoadError, NotFound
+from ..formats.files import quote
 from ..models.base import BertPreTrainedModel
 from ..models.config import BertConfig
 from ..models.crf import BertCrfForTokenClassification
@@ -19,7 +20,15 @@ from ..models.finetuning import (
 )
 from ..text.tokenizer import BertTokenizer
 from ..training.finetuning import Choices, Examples, Questions, Sentences, Texts
-from ..training.readers import TextExample, column_names, read_choices, read_conll, read_squad, read_table
+from ..training.readers import (
+    QuestionExample,
+    TextExample,
+    column_names,
+    read_choices,
+    read_conll,
+    read_squad,
+    read_table,
+)
 from .inputs import UsageError
 from .training_parser import TASKS
 
@@ -153,6 +162,17 @@ def check_scores(path: str, examples: Sequence[TextExample]) -> None:
     """UsageError where there is no correlation with the scores: there are fewer than two, or they are all the same."""
     if len({example.label for example in examples}) < 2:
         raise UsageError(f"{path}: expected numbers that differ, for correlations, got {len(examples)} alike")
+
+
+def check_answers(path: str, examples: Sequence[QuestionExample]) -> None:
+    """LoadError for a question that nothing can be measured by: its answers are not told, nor that it has none."""
+    untold = [example.id for example in examples if not (example.answers or example.is_impossible)]
+    if untold:
+        more = f" and {len(untold) - 1} more" * (len(untold) > 1)
+        raise LoadError(
+            f"{path}: question {quote(untold[0])}{more}: expected answers to measure by, got none",
+            'where the text does not answer it, say "is_impossible": true',
+        )
 
 
 def remarks(path: str, read: Read, examples: Examples) -> list[str]:

@@ -15,6 +15,7 @@ from . import finetune_embed
 from .examples import (
     PROBLEMS,
     Read,
+    check_answers,
     check_files,
     check_scores,
     class_of,
@@ -37,6 +38,9 @@ def run(args: Any) -> int:
     if args.dev is None:
         _refuse_without_dev(args)
     check_files(args.train, args.dev)
+    if args.steps is None and args.epochs is None:
+        args.epochs = 1.0 if task == "embed" else 3.0
+    check(args)
     if task == "embed":
         return finetune_embed.run(args)
     tokenizer = BertTokenizer.from_pretrained(args.model)
@@ -55,18 +59,14 @@ def run(args: Any) -> int:
         say(note)
     metric = _metric(args, dev)
     data = Batches(examples, args.batch_size, args.seed)
-    if args.steps is None and args.epochs is None:
-        args.epochs = 3.0
     if args.eval_every is None:
         args.eval_every = max(1, round(data.per_epoch / args.accumulate))
-    rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), args.dropout)
-    model = open_model(
-        cls, args.model, read.labels, problem, seed=args.seed, **(rates if args.dropout is not None else {})
-    )
-    check(args, model)
+    rates: dict[str, Any] = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), args.dropout)
+    rates = {} if args.dropout is None else {**rates, "classifier_dropout": None}  # as the others
+    model = open_model(cls, args.model, read.labels, problem, seed=args.seed, **rates)
     _set_loss(model, args, examples, task)
     say(f"{model}")
-    say(f"{len(read.examples)} examples, {data.per_epoch} batches an epoch")
+    say(f"{len(read.examples)} examples, {data.per_epoch} batches an epoch, dropout {model.config.classifier_rate:g}")
     if read.labels:
         say(f"labels: {', '.join(read.labels)}")
     same = {"dev data": dev.fingerprint} if dev else {}
@@ -75,7 +75,7 @@ def run(args: Any) -> int:
 
 
 def _refuse_without_dev(args: Any) -> None:
-    for name in ("dev_text", "dev_text_pair", "dev_label", "patience", "metric"):
+    for name in ("dev_text", "dev_text_pair", "dev_label", "eval_every", "patience", "metric"):
         if getattr(args, name):
             raise UsageError(f"--{name.replace('_', '-')}: expected examples to measure by, got none", "--dev FILE")
 
@@ -99,6 +99,8 @@ def _dev_file(task: str, args: Any, labels: tuple[str, ...]) -> tuple[Read | Non
     read = read_file(task, args.dev, args, columns, labels)._replace(labels=labels)
     if task == "regress":
         check_scores(args.dev, read.examples)
+    if task == "answer":
+        check_answers(args.dev, read.examples)
     return read, notes
 
 

@@ -12,7 +12,7 @@ from ..training.readers import TextExample, read_table
 from .examples import check_scores
 from .inputs import UsageError
 from .outputs import say
-from .training import check, say_result, train
+from .training import say_result, train
 
 
 class _Beside(NamedTuple):
@@ -30,11 +30,12 @@ def run(args: Any) -> int:
     for name in ("least_score", "scale", "symmetric"):
         if not ranked and getattr(args, name) not in (None, False):
             raise UsageError(f"--{name.replace('_', '-')} is for --loss ranking")
+    if ranked and args.max_score is not None:
+        raise UsageError("--max-score is for --loss cosine; --least-score is in the scores of the file")
     options = {"pooling": args.pooling, "max_length": args.max_length, "dropout": args.dropout}
     model, encoder = open_sentences(args.model, "ranking" if ranked else "cosine", **options)
     if isinstance(model, BertForSentenceRanking):
         model.set_ranking(20.0 if args.scale is None else args.scale, args.symmetric)
-    args.epochs = args.epochs or (None if args.steps else 1.0)
     examples = _read(args.train, args, scores=not ranked or args.least_score is not None)
     if ranked:
         examples = examples if args.least_score is None else positives(examples, args.least_score)
@@ -42,11 +43,10 @@ def run(args: Any) -> int:
         examples = scaled(examples, 1.0 if args.max_score is None else args.max_score)
     data = PairBatches(Pairs(examples, encoder), args.batch_size, ranked=ranked, seed=args.seed)
     dev = _scored(args.dev, args, encoder) if args.dev else None
-    check(args, model)
     if args.eval_every is None:
         args.eval_every = max(1, round(data.per_epoch / args.accumulate))
     say(f"{model}")
-    say(f"{len(examples)} pairs, {data.per_epoch} batches an epoch")
+    say(f"{len(examples)} pairs, {data.per_epoch} batches an epoch, dropout {model.config.hidden_dropout_prob:g}")
     metric = "spearman" if dev else "loss"
     evaluate, same = (dev.evaluate, {"dev data": dev.fingerprint}) if dev else (None, None)
     result = train(args, model, _Beside(encoder), data, evaluate, metric, larger=True, same=same)

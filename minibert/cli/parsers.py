@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _encoding, _natural, _positive, _verb
+from . import FINE_TUNED, _encoding, _natural, _positive, _verb
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
 
@@ -26,14 +26,14 @@ def add_task_verbs(verbs: Any) -> None:
     fill.add_argument("--joint", action="store_true", help="fill several masks together, so that the words fit")
     fill.add_argument("--json", action="store_true", help="print JSON lines")
 
-    classify = _verb(verbs, "classify", "label texts, or pairs of texts", texts=True)
+    classify = _verb(verbs, "classify", "label texts, or pairs of texts", texts=True, model=FINE_TUNED)
     classify.add_argument("--pair", metavar="TEXT", help="a second text for every text")
     classify.add_argument("--top-k", type=_positive, default=1, metavar="K", help="labels a text (default 1)")
     classify.add_argument("--truncate", action="store_true", help="cut texts that are longer than the model")
     classify.add_argument("--json", action="store_true", help="print JSON lines")
     _encoding(classify)
 
-    tag = _verb(verbs, "tag", "label words: names, places, parts of speech", texts=True)
+    tag = _verb(verbs, "tag", "label words: names, places, parts of speech", texts=True, model=FINE_TUNED)
     tag.add_argument(
         "--aggregation", choices=STRATEGIES, default="first", help="how pieces become words (default first)"
     )
@@ -41,7 +41,7 @@ def add_task_verbs(verbs: Any) -> None:
     tag.add_argument("--json", action="store_true", help="print the entities as JSON lines")
     _encoding(tag)
 
-    answer = _verb(verbs, "answer", "answer a question from texts, of any length")
+    answer = _verb(verbs, "answer", "answer a question from texts, of any length", model=FINE_TUNED)
     answer.add_argument("texts", nargs="*", metavar="TEXT", help="texts to read; without any, or with -, stdin is one")
     answer.set_defaults(file=None)
     answer.add_argument("--question", required=True, metavar="Q", help="what is asked")

@@ -85,8 +85,6 @@ def _check(args: Any) -> None:
         raise UsageError("--cased does not go with the model's own vocabulary, which says whether it is")
     if args.hold_out == 0 and args.eval_every:
         raise UsageError("--eval-every: nothing is held out that could be evaluated on", "--hold-out 0.01")
-    if args.patience and not args.eval_every:
-        raise UsageError("--patience counts evaluations: expected --eval-every, too")
 
 
 def _tokenizer(args: Any) -> BertTokenizer:

@@ -17,6 +17,7 @@ from ..models.base import BertPreTrainedModel
 from ..training import Data, Optimiser, Result, Run, Settings, Trainer, schedule
 from ..training.optimisers import OPTIMISERS
 from ..training.runs import check_run
+from .inputs import UsageError
 from .outputs import say
 
 OUTWARD = {
@@ -39,17 +40,21 @@ FOREVER = 1 << 62
 """Steps, where their number is known only with the data."""
 
 
-def check(args: Any, model: BertPreTrainedModel) -> None:
-    """Everything that can be wrong about a run, before data are read, which may take long."""
+def check(args: Any, model: BertPreTrainedModel | None = None) -> None:
+    """Everything that can be wrong about a run, before data are read, which may take long. Without a model, which may
+    depend on them, less what the optimiser asks of its tensors."""
+    if args.patience and args.eval_every == 0:
+        raise UsageError("--patience counts evaluations: expected --eval-every, too")
     _settings(args)
-    _optimiser(args, model)
+    if model is not None:
+        _optimiser(args, model)
     schedule(args.lr, args.steps or FOREVER, args.warmup, args.schedule)
     same = {name: value for name, value in _same(args).items() if value is not None or name not in OF_THE_DATA}
     check_run(args.out, same, args.resume)
     out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    if not os.access(out, os.W_OK):
-        raise InputError(f"{out}: expected a folder that can be written to")
+    place = next(folder for folder in (out, *out.parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise InputError(f"{place}: expected a folder that can be written to")
     if args.tensorboard:
         _summary_writer()
 
@@ -70,6 +75,7 @@ def train(
     """
     steps = args.steps or round(args.epochs * data.per_epoch / args.accumulate)
     rate = schedule(args.lr, max(steps, 1), args.warmup, args.schedule)
+    optimiser, settings = _optimiser(args, model), _settings(args)
     listeners: list[Callable[[Mapping[str, Any]], object]] = [Progress(rate.steps)]
     with ExitStack() as stack:
         fixed = {**_same(args), "steps": rate.steps, "data": data.fingerprint, **(same or {})}
@@ -77,7 +83,7 @@ def train(
         stack.callback(run.close)
         if args.tensorboard:
             listeners.append(_tensorboard(args.out, stack))
-        optimiser, settings, others = _optimiser(args, model), _settings(args), tokenizer.save_pretrained
+        others = tokenizer.save_pretrained
         trainer = Trainer(model, optimiser, rate, data, settings, evaluate, metric, larger, run, others, listeners)
         result = trainer.train()
         if result.why != "stopped":
@@ -176,12 +182,15 @@ def duration(seconds: float) -> str:
 
 
 def _tensorboard(out: str, stack: ExitStack) -> Callable[[Mapping[str, Any]], object]:
-    writer = _summary_writer()(str(Path(out) / "tensorboard"))
-    stack.callback(writer.close)
+    writer: Any = None
 
     def listen(record: Mapping[str, Any]) -> None:
+        nonlocal writer
+        if writer is None:  # what a run that was killed has written of this step and later ones is hidden
+            writer = _summary_writer()(str(Path(out) / "tensorboard"), purge_step=record["step"])
+            stack.callback(writer.close)
         for name, value in record.items():
-            if isinstance(value, float):
+            if name != "step" and isinstance(value, int | float):
                 writer.add_scalar(name, value, record["step"])
         writer.flush()  # whatever ends the program
 

@@ -10,7 +10,7 @@ from functools import partial
 from textwrap import indent
 from typing import Any
 
-from . import DEFAULT, PLACES, _natural, _positive, _verb
+from . import DEFAULT, FINE_TUNED, PLACES, _natural, _positive, _verb
 
 TASKS = {
     "classify": "classify",
@@ -33,10 +33,21 @@ TASKS_HELP = """\
 classify     a class for a text or a pair; text-classification
 regress      a number for it
 multilabel   any number of classes for it
-tag          a tag for every word: names, parts of speech; token-classification, ner
+tag          a tag for every word: names, parts of speech;
+             token-classification, ner
 answer       passages of texts; question-answering
 choose       which of several endings; multiple-choice
-embed        sentence vectors, from pairs with scores or that belong together; sentence-similarity"""
+embed        sentence vectors, from pairs with scores or of one meaning;
+             sentence-similarity"""
+
+METRICS_HELP = """\
+classify     accuracy, f1 (of two classes) or macro_f1, matthews
+regress      spearman, pearson
+multilabel   micro_f1, macro_f1
+tag          f1, precision, recall, accuracy; of --scheme any: accuracy
+answer       f1, exact_match; where some have no answer: f1, exact
+choose       accuracy
+embed        spearman"""
 
 
 def add_training_verbs(verbs: Any) -> None:
@@ -116,7 +127,7 @@ def _pretrain(verbs: Any) -> None:
         metavar="N",
         help="with --model: those after the first N begin as copies of them, of which --max-length may need more",
     )
-    model.add_argument("--activation", metavar="NAME", help="(default gelu)")
+    model.add_argument("--activation", metavar="NAME", help="gelu (default), gelu_new, relu, silu, tanh")
     model.add_argument("--dropout", type=float, default=0.1, metavar="P", help="(default 0.1)")
     _run(pretrain, lr=5e-4, batch_size=32, steps=True)
 
@@ -138,14 +149,14 @@ def _finetune(verbs: Any) -> None:
     model.add_argument(
         "--label-smoothing", type=float, metavar="E", help="classify, tag: share of a label dealt out to all"
     )
-    model.add_argument("--metric", metavar="NAME", help="of --dev, by which the best is chosen (default: the first)")
+    model.add_argument("--metric", metavar="NAME", help="of --dev, by which the best is chosen; see below")
     add_embed_arguments(finetune)
     _run(finetune, lr=5e-5, batch_size=32, steps=False)
 
 
 def _evaluate(verbs: Any) -> None:
     evaluate = _task_verb(verbs, "evaluate", "measure a model of a task on labelled examples")
-    evaluate.add_argument("--model", metavar="MODEL", help=f"{PLACES} ({DEFAULT})")
+    evaluate.add_argument("--model", metavar="MODEL", help=f"{PLACES} ({FINE_TUNED})")
     data = _columns(evaluate)
     data.add_argument("--data", required=True, metavar="FILE", help="examples")
     evaluate.add_argument("--predictions", metavar="FILE", help="write every example and its prediction as JSON lines")
@@ -154,8 +165,8 @@ def _evaluate(verbs: Any) -> None:
 
 def _task_verb(verbs: Any, name: str, summary: str) -> Any:
     verb = _verb(verbs, name, summary, model=None)
-    verb.formatter_class = partial(RawDescriptionHelpFormatter, max_help_position=18, width=88)
-    verb.epilog = f"tasks:\n{indent(TASKS_HELP, '  ')}"
+    verb.formatter_class = partial(RawDescriptionHelpFormatter, max_help_position=18)
+    verb.epilog = f"tasks:\n{indent(TASKS_HELP, '  ')}\n\nmetrics, the first by default:\n{indent(METRICS_HELP, '  ')}"
     verb.add_argument("task", choices=TASKS, metavar="TASK", help=f"{', '.join(dict.fromkeys(TASKS.values()))}")
     return verb
 
@@ -174,7 +185,9 @@ def _columns(verb: Any) -> Any:
     )
     data.add_argument("--separator", metavar="TEXT", help="multilabel: between the labels of a text (default ,)")
     data.add_argument(
-        "--scheme", choices=("BIO", "IOB1", "any"), help="tag: BIO (default), where entities begin with I, other tags"
+        "--scheme",
+        choices=("BIO", "IOB1", "any"),
+        help="how tags mark entities: B- where they begin (default), I- there, too, or any tags, no entities",
     )
     data.add_argument(
         "--max-length",
@@ -182,7 +195,12 @@ def _columns(verb: Any) -> Any:
         metavar="N",
         help="tokens (default: as the model was made or trained; answer: at most 384)",
     )
-    data.add_argument("--stride", type=_natural, metavar="N", help="answer: tokens from window to window (default 128)")
+    data.add_argument(
+        "--stride",
+        type=_natural,
+        metavar="N",
+        help="answer: tokens from window to window (default: 128, or half of --max-length)",
+    )
     data.add_argument("--decoding", choices=("google", "hf"), help="answer: how answers are chosen (default google)")
     return data
 
@@ -205,10 +223,19 @@ def _run(verb: Any, lr: float, batch_size: int, steps: bool) -> None:
     length = run.add_mutually_exclusive_group()
     length.add_argument("--steps", type=_positive, metavar="N", help="updates in all")
     length.add_argument(
-        "--epochs", type=_times, metavar="N", help=f"or times through the data (default {1 if steps else 3})"
+        "--epochs",
+        type=_times,
+        metavar="N",
+        help=f"or times through the data (default {'1' if steps else '3; embed: 1'})",
     )
     run.add_argument("--batch-size", type=_positive, default=batch_size, metavar="N", help=f"(default {batch_size})")
-    run.add_argument("--accumulate", type=_positive, default=1, metavar="N", help="batches an update (default 1)")
+    run.add_argument(
+        "--accumulate",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="batches an update, whose losses are averaged (default 1)",
+    )
     run.add_argument("--lr", type=float, default=lr, metavar="RATE", help=f"at its peak (default {lr:g})")
     run.add_argument("--warmup", type=float, default=0.1, metavar="N", help="steps, or a share of them (default 0.1)")
     run.add_argument(

@@ -174,14 +174,14 @@ def _windows(size: int, room: int, longest: int, settings: AnswerOptions) -> lis
             "a larger max_seq_len, or a smaller max_question_len",
         )
     stride = settings.doc_stride
-    if settings.decoding == "google":
-        step = 128 if stride is None else stride
-        if step < 1:
-            raise InputError(f"doc_stride: expected at least 1, got {step}")
-        return spans_of(size, room, min(step, room))
     if stride is None:
         stride = min(longest // 2, 128)
         stride = stride if stride < room else room // 2
+        stride = stride or settings.decoding == "google"  # a window of one token
+    if settings.decoding == "google":
+        if stride < 1:
+            raise InputError(f"doc_stride: expected at least 1, got {stride}")
+        return spans_of(size, room, min(stride, room))
     if stride >= room:
         raise InputError(f"doc_stride: expected less than {room}, the tokens of a window, got {stride}")
     return spans_of(size, room, room - stride)

@@ -184,7 +184,7 @@ class Trainer:
     def _refuse_spike(self, grads: Block) -> None:
         if self.settings.spike and len(self.norms) >= RECENT // 4:
             usual, norm = statistics.median(self.norms), self.optimiser.norm(grads)
-            if norm > self.settings.spike * usual:
+            if 0 < self.settings.spike * usual < norm:  # usually 0 tells nothing
                 raise Spike(
                     f"the gradient is {norm:.3g} long, {norm / usual:.0f} times as long as is usual",
                     "lower the learning rate, or let spike be more",

@@ -70,7 +70,9 @@ class PretrainingData:
     seed                     everything drawn depends on it alone, except for what is held out
 
     Documents are cut into blocks of 128 sentences, each a document of its own for the pairs: with whole books, of which
-    a corpus has few, the one target length drawn for a document would rule a good part of an epoch. Which blocks are
+    a corpus has few, the one target length drawn for a document would rule a good part of an epoch. So a random B may
+    be of the same book. Google draws it for half of the pairs, and for all that have but one sentence: somewhat more
+    than half are random. Tokens stay on disk; in memory is the plan of an epoch, 20 bytes an instance. Which blocks are
     held out is decided by the hash of their tokens, so neither the order of the files nor other text matters, and
     equal blocks are on the same side.
 
@@ -166,7 +168,7 @@ class PretrainingData:
     # --- plans --------------------------------------------------------------------------------------------------------
 
     def _plan(self, epoch: int) -> Array:
-        """(n, 5) int64: the ranges of A and B in tokens and whether B is random, in the order of the epoch."""
+        """(n, 5): the ranges of A and B in tokens and whether B is random, in the order of the epoch."""
         current = self._current  # another thread may put its own epoch here meanwhile
         if current is None or current[0] != epoch:
             rows = self._drawn(random.Random(f"{self.seed} {epoch}"))
@@ -187,7 +189,8 @@ class PretrainingData:
             )
             for number in row
         )
-        return np.fromiter(numbers, np.int64).reshape(-1, 5)
+        kind = np.min_scalar_type(len(self.corpus.tokens))  # as small as may be: this is what grows with the corpus
+        return np.fromiter(numbers, kind).reshape(-1, 5)
 
     # --- batches ------------------------------------------------------------------------------------------------------
 
@@ -202,6 +205,7 @@ class PretrainingData:
         plan = self._plan(epoch)
         places = np.arange(at * self.batch_size, (at + 1) * self.batch_size)
         rows = plan[places[places < len(plan)] if self._fixed else places % len(plan)]
+        rows = rows.astype(np.int64)
         input_ids, real, second, ordinary = self._gathered(rows)
         rng = np.random.default_rng([self.seed, _MASKS, i])
         input_ids, labels = self._masking(input_ids, ordinary, rng)

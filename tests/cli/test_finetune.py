@@ -1,13 +1,24 @@
 """minibert finetune and evaluate: from files to a folder that the other verbs take, and back to numbers."""
 
 import json
+import re
 
 import pytest
 
 import minibert as mb
 from minibert.cli import main
 from minibert.training.runs import read_metrics
-from tests.training.finetuning.toys import TOKENIZER, choices, classes, config, made, numbers, questions, sentences
+from tests.training.finetuning import toys
+from tests.training.finetuning.toys import (
+    TOKENIZER,
+    choices,
+    classes,
+    config,
+    made,
+    numbers,
+    questions,
+    sentences,
+)
 
 LABELS = ("bad", "good")
 
@@ -67,7 +78,7 @@ def run(capsys, *args):
 
 
 def finetune(capsys, task, start, out, *args, steps=4):
-    length = ("--steps", steps, "--eval-every", 2) if steps else ()
+    length = ("--steps", steps, *(("--eval-every", 2) if "--dev" in args else ())) if steps else ()
     status, said, err = run(capsys, "finetune", task, "--model", start, "--out", out, "--lr", "5e-3", *length, *args)
     assert status == 0, err
     return said, err
@@ -284,7 +295,12 @@ def test_the_tasks_are_listed(capsys):
     for verb in ("finetune", "evaluate"):
         with pytest.raises(SystemExit):
             main([verb, "--help"])
-        assert "choose       which of several endings" in capsys.readouterr().out
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "choose which of several endings" in shown
+        for task in toys.TASKS.keys() - {"crf"}:
+            first, *others = toys.examples(task).metrics
+            two = "( \\(of two classes\\) or macro_f1)?"  # behind f1
+            assert re.search(rf"{task} {', '.join([first, *others]).replace('f1', 'f1' + two)}", shown), task
 
 
 @pytest.mark.parametrize(
@@ -294,6 +310,14 @@ def test_the_tasks_are_listed(capsys):
         ("classify", {"train": "."}, 3, "expected a file of examples, got a folder"),
         ("classify", {"dev": None, "patience": 2}, 2, "--patience: expected examples to measure by"),
         ("classify", {"dev": None, "dev-text": "content"}, 2, "--dev-text: expected examples to measure by"),
+        ("classify", {"dev": None, "eval-every": 5}, 2, "--eval-every: expected examples to measure by"),
+        ("classify", {"eval-every": 0, "patience": 2}, 2, "--patience counts evaluations: expected --eval-every"),
+        (
+            "answer",
+            {"train": "squad.json", "dev": "squad.json"},
+            4,
+            "squad.json: question 'q2' and 1 more: expected answers",
+        ),
         ("regress", {"dev": "one.tsv"}, 2, "one.tsv: expected numbers that differ, for correlations, got 1 alike"),
         ("regress", {"dev": "alike.tsv"}, 2, "alike.tsv: expected numbers that differ, for correlations, got 3 alike"),
     ],
@@ -302,6 +326,10 @@ def test_what_cannot_be_measured_is_said_before_training(start, files, tmp_path,
     for name, count in ("one", 1), ("alike", 3):
         (files / f"{name}.tsv").write_text("text\tlabel\n" + "the cat\t1.5\n" * count)
     (files / "regress.tsv").write_text("text\tlabel\nthe cat\t1.5\nthe dog\t0.5\n")
+    answers = {"q1": [{"text": "cat", "answer_start": 4}], "q2": [], "q3": []}
+    asked = [{"id": name, "question": "who ?", "answers": found} for name, found in answers.items()]
+    squad = {"data": [{"title": "", "paragraphs": [{"context": "the cat sat", "qas": asked}]}]}
+    (files / "squad.json").write_text(json.dumps(squad))
     given = {"train": "regress.tsv" if task == "regress" else "train.tsv", "dev": "dev.tsv", **options}
     flags = [f"--{k}={files / v if k in ('train', 'dev') else v}" for k, v in given.items() if v is not None]
     found, _, err = run(capsys, "finetune", task, "--model", start, "--out", tmp_path / "out", *flags)
@@ -321,6 +349,26 @@ def test_what_is_trained_is_not_written_over(start, files, capsys):
     args = ("--train", files / "train.tsv", "--text", "sentence", "--steps", 1)
     status, _, err = run(capsys, "finetune", "classify", "--model", start, "--out", start, *args)
     assert (status, "a model is here already" in err) == (4, True), err
+
+
+def test_a_run_is_not_written_over_and_no_data_are_read_to_find_out(start, files, capsys):
+    (files / "empty.tsv").write_text("")
+    status, _, err = run(
+        capsys, "finetune", "classify", "--model", start, "--out", start, "--train", files / "empty.tsv"
+    )
+    assert (status, "a model is here already" in err) == (4, True), err
+
+
+def test_dropout_is_said_and_is_everywhere(start, files, tmp_path, capsys):
+    mb.BertForSequenceClassification(config(classifier_dropout=0.3), seed=0).save_pretrained(tmp_path / "other")
+    TOKENIZER.save_pretrained(tmp_path / "other")
+    args = ("--model", tmp_path / "other", "--train", files / "train.tsv", "--text", "sentence", "--steps", 1)
+    for options, rate in ((), 0.3), (("--dropout", 0), 0), (("--dropout", 0.2), 0.2):
+        out = tmp_path / f"run {rate}"
+        status, _, err = run(capsys, "finetune", "classify", *args, "--out", out, *options)
+        assert (status, f"an epoch, dropout {rate:g}\n" in err) == (0, True), err
+        settings = mb.BertConfig.from_pretrained(out)
+        assert (settings.classifier_rate, settings.hidden_dropout_prob) == (rate, rate if options else 0.1)
 
 
 def test_predictions_without_a_folder_are_refused_at_once(start, files, tmp_path, capsys):

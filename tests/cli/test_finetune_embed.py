@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minibert as mb
-from minibert.cli import build_parser, finetune_embed, main
+from minibert.cli import build_parser, finetune, main
 from minibert.cli.inputs import UsageError
 
 ROWS = [
@@ -40,9 +40,10 @@ def of_columns(pairs, folder, out):
 def test_a_folder_of_sentence_vectors_is_left(loss, pairs, folder, tmp_path, capsys):
     own = ("--max-score", 5) if loss == "cosine" else ("--least-score", 4, "--scale", 10, "--symmetric")
     args = arguments(*of_columns(pairs, folder, tmp_path / "out"), "--loss", loss, "--dev", pairs, *own)
-    assert finetune_embed.run(args) == 0
+    assert finetune.run(args) == 0
     out, err = capsys.readouterr()
     assert "best spearman" in out
+    assert "an epoch, dropout 0.1" in err
     assert ("6 pairs, 3 batches" if loss == "cosine" else "3 pairs, 1 batches") in err
     assert "dev pearson" in err
     assert "step 4/4  loss" in err
@@ -53,11 +54,11 @@ def test_a_folder_of_sentence_vectors_is_left(loss, pairs, folder, tmp_path, cap
 
 def test_a_run_that_was_resumed_is_the_same(pairs, folder, tmp_path):
     whole = of_columns(pairs, folder, tmp_path / "whole")
-    finetune_embed.run(arguments(*whole, "--max-score", 5, "--save-every", 2))
+    finetune.run(arguments(*whole, "--max-score", 5, "--save-every", 2))
     last = tmp_path / "whole" / "checkpoints" / "step-00000004"
     encoders = [mb.SentenceEncoder.from_pretrained(tmp_path / "whole").encode("a dog")]
     (last / "state.json").write_text("{}")  # as after a crash: the one before counts
-    finetune_embed.run(arguments(*whole, "--max-score", 5, "--save-every", 2, "--resume"))
+    finetune.run(arguments(*whole, "--max-score", 5, "--save-every", 2, "--resume"))
     encoders.append(mb.SentenceEncoder.from_pretrained(tmp_path / "whole").encode("a dog"))
     np.testing.assert_array_equal(*encoders)
 
@@ -68,6 +69,8 @@ def test_a_run_that_was_resumed_is_the_same(pairs, folder, tmp_path):
         (("--scale", 5), UsageError, "--scale is for --loss ranking"),
         (("--least-score", 4), UsageError, "--least-score is for --loss ranking"),
         (("--symmetric",), UsageError, "--symmetric is for --loss ranking"),
+        (("--loss", "ranking", "--max-score", 5), UsageError, "--max-score is for --loss cosine"),
+        (("--eval-every", 2), UsageError, "--eval-every: expected examples to measure by, got none"),
         (
             ("--text", "first"),
             UsageError,
@@ -79,7 +82,7 @@ def test_a_run_that_was_resumed_is_the_same(pairs, folder, tmp_path):
 )
 def test_what_cannot_be_is_refused(words, error, message, pairs, folder, tmp_path):
     with pytest.raises(error, match=message):
-        finetune_embed.run(arguments(*of_columns(pairs, folder, tmp_path / "out"), *words))
+        finetune.run(arguments(*of_columns(pairs, folder, tmp_path / "out"), *words))
     assert not (tmp_path / "out").exists()
 
 

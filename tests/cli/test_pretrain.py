@@ -16,7 +16,8 @@ import pytest
 
 import minibert as mb
 from minibert import BertForMaskedLM, BertForPreTraining
-from minibert.cli import main
+from minibert.cli import build_parser, main
+from minibert.cli.config_file import with_config
 from minibert.cli.training import Progress, duration
 from minibert.training.runs import read_metrics, verified
 
@@ -221,7 +222,7 @@ def test_what_matters_may_not(begin, place, tmp_path_factory, changed, said):
         ({"activation": "step"}, 4, "hidden_act"),
         ({"out": ""}, 2, "--out: expected the name of a folder, got an empty one"),
         ({"out": "FILE"}, 4, "expected a folder for the run, got a file"),
-        ({"out": "FILE/run"}, 4, "Not a directory"),
+        ({"out": "FILE/run"}, 4, "expected a folder that can be written to"),
     ],
 )
 def test_bad_input_is_refused_before_text_is_read(begin, tmp_path, monkeypatch, options, status, said):
@@ -360,6 +361,21 @@ def test_positions_are_repeated_for_longer_texts(begin, tmp_path, monkeypatch):
         assert (status, said in err) == (2, True), err
 
 
+def test_an_option_that_is_typed_rules_out_no_longer_one(tmp_path):
+    """--mask is a name, and not short for --masking."""
+    file = tmp_path / "run.toml"
+    file.write_text('masking = "span"\ntext-pair = "b"\n')
+    verbs = build_parser().verbs
+    for typed, kept in (("--mask", True), ("--mask=0.2", True), ("--maski", False), ("--masking", False)):
+        file.write_text('masking = "span"\n')
+        words = with_config(["pretrain", "--config", str(file), typed, "0.2"], verbs)
+        assert ("--masking=span" in words) is kept
+    file.write_text('dev-text = "a"\nlabel-smoothing = 0.1\ntext-pair = "b"\n')
+    typed = ["--dev", "d.csv", "--text", "sentence", "--label", "gold"]
+    words = with_config(["finetune", "classify", "--config", str(file), *typed], verbs)
+    assert {"--dev-text=a", "--label-smoothing=0.1", "--text-pair=b"} <= {*words}
+
+
 def test_options_from_a_file(begin, place, tmp_path, capsys):
     file = tmp_path / "run.toml"
     corpus = str(place / "text.txt")
@@ -427,8 +443,8 @@ def test_tensorboard_gets_every_number(begin, tmp_path, monkeypatch):
     written = []
 
     class SummaryWriter:
-        def __init__(self, folder):
-            written.append(folder)
+        def __init__(self, folder, purge_step):
+            written.append((folder, purge_step))  # what a killed run has written from this step on is hidden
 
         def add_scalar(self, name, value, step):
             written.append((name, step))
@@ -442,9 +458,12 @@ def test_tensorboard_gets_every_number(begin, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=SummaryWriter))
     assert begin(tmp_path / "run", "--tensorboard")[0] == 0
     first, *numbers, last = written
-    assert (first, last) == (str(tmp_path / "run" / "tensorboard"), "closed")
+    records = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert (first, last) == ((str(tmp_path / "run" / "tensorboard"), records[0]["step"]), "closed")
     assert numbers[-1] == ("flushed", 0)  # `kill -9` would lose what is not
-    assert {("loss", 2), ("lr", 4), ("norm", 6), ("dev_loss", 6)} <= set(numbers)
+    every = [(name, record["step"]) for record in records for name in record if name != "step"]
+    assert {name for name, _ in every} >= {"loss", "lr", "norm", "tokens_per_second", "dev_loss"}
+    assert [number for number in numbers if number[0] != "flushed"] == every
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     status, _, err = begin(tmp_path / "other", "--tensorboard")
     assert (status, "pip install 'minibert-numpy[tensorboard]'" in err) == (4, True)

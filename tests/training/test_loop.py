@@ -11,7 +11,7 @@ import pytest
 from minibert import InputError
 from minibert.formats.npz import open_npz
 from minibert.training import AdamW, NotFinite, Run, Settings, Trainer, schedule
-from minibert.training.loop import HOPELESS
+from minibert.training.loop import HOPELESS, RECENT
 from minibert.training.runs import read_metrics, verified
 from minibert.training.signals import asked_to_stop
 from tests.training.toy import ToyData, toy_model
@@ -152,6 +152,13 @@ def test_a_spike_is_not_applied():
     assert [r["step"] for r in records if "skipped" in r] == [31]
     assert "times as long as is usual" in next(r["skipped"] for r in records if "skipped" in r)
     assert spiked.optimiser.steps == 39
+
+
+def test_where_gradients_are_usually_nothing_none_is_a_spike():
+    run = trainer(2, spike=20.0)
+    run.norms = [0.0] * RECENT
+    assert run.train().step == 2
+    assert run.optimiser.steps == 2
 
 
 def test_training_ends_without_improvement_and_the_best_comes_back(tmp_path):

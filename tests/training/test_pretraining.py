@@ -111,11 +111,19 @@ def test_an_epoch_has_every_instance_once_in_an_order_over_the_whole_corpus(corp
     drawn = data._drawn(random.Random("0 0"))
     np.testing.assert_array_equal(drawn[np.lexsort(drawn.T)], plan[np.lexsort(plan.T)])
     # Neighbours in the order are strangers in the corpus: a third of its length apart, on average.
-    assert np.abs(np.diff(plan[:, 0])).mean() == pytest.approx(len(corpus.tokens) / 3, rel=0.15)
+    assert np.abs(np.diff(plan[:, 0].astype(int))).mean() == pytest.approx(len(corpus.tokens) / 3, rel=0.15)
     got = list(instances(data, range(data.per_epoch)))
     tokens = corpus.tokens
     for (a, b, label), row in zip(got, plan.tolist(), strict=False):
         assert (a, b, label) == (tuple(tokens[row[0] : row[1]]), tuple(tokens[row[2] : row[3]]), row[4])
+
+
+def test_the_plan_of_an_epoch_takes_few_bytes(corpus):
+    data = data_of(corpus)
+    plan = data._plan(0)
+    assert plan.dtype == np.min_scalar_type(len(corpus.tokens))  # 4 bytes up to 4 billion tokens
+    assert plan.max() == len(corpus.tokens)  # the last one's end: not too small, either
+    assert {array.dtype for array in data.batch(0).values()} == {np.dtype(np.int64)}
 
 
 @pytest.mark.parametrize("next_sentence", [True, False])

@@ -1,5 +1,7 @@
 """What the model is shown of an example, and what its answers are worth."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from minibert import InputError
 from minibert.errors import InputTooLong
 from minibert.training.finetuning import Batches, Choices, Questions, Sentences, Texts, balanced_weights
 from minibert.training.readers import Answer, ChoiceExample, QuestionExample, TaggedExample, TextExample
-from tests.training.finetuning.toys import TAGS, TASKS, TOKENIZER, config, examples
+from tests.training.finetuning.toys import TAGS, TASKS, TOKENIZER, WORDS, config, examples
 
 CLS, SEP = TOKENIZER.cls_token_id, TOKENIZER.sep_token_id
 
@@ -153,6 +155,22 @@ def test_the_answer_is_its_first_and_last_token_in_windows_that_hold_it():
     none = Questions([question(context, None, None)], TOKENIZER, config())
     assert none.targets == [(0, 0)]
     assert none.unanswerable
+
+
+@pytest.mark.parametrize("decoding", ["hf", "google"])
+@pytest.mark.parametrize("longest", [6, 7, 12, 64, 128, 384])
+def test_windows_overlap_unless_told_otherwise(longest, decoding):
+    context = "the cat sees anna berlinton in york . " * 100
+    tokenizer = mb.BertTokenizer(WORDS, model_max_length=384)
+    long = config(max_position_embeddings=384)
+    made = Questions([question(context, "the cat", 0)], tokenizer, long, longest, decoding=decoding)
+    windows = made.readings[0].windows
+    room = longest - 5
+    assert windows[0] == (0, room)
+    for (start, stop), (after, _) in itertools.pairwise(windows):
+        assert start < after < stop or room == 1
+    if decoding == "google" and longest == 384:
+        assert windows[1][0] == 128  # as run_squad.py has it
 
 
 def test_an_answer_that_is_elsewhere_is_scored_but_not_learnt():

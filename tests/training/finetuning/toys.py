@@ -17,10 +17,11 @@ TOKENIZER = BertTokenizer(WORDS, model_max_length=24)
 
 
 def config(**options):
-    return BertConfig(
-        vocab_size=len(WORDS), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=24, initializer_range=0.15, **options,
-    )  # fmt: skip
+    small = {
+        "vocab_size": len(WORDS), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 64, "max_position_embeddings": 24, "initializer_range": 0.15,
+    }  # fmt: skip
+    return BertConfig(**{**small, **options})
 
 
 def classes(count, rng):
