@@ -61,9 +61,9 @@ def run(args: Any) -> int:
     data = Batches(examples, args.batch_size, args.seed)
     if args.eval_every is None:
         args.eval_every = max(1, round(data.per_epoch / args.accumulate))
-    rates: dict[str, Any] = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), args.dropout)
-    rates = {} if args.dropout is None else {**rates, "classifier_dropout": None}  # as the others
-    model = open_model(cls, args.model, read.labels, problem, seed=args.seed, **rates)
+    rates = {"hidden_dropout_prob": args.dropout, "attention_probs_dropout_prob": args.dropout}
+    given = {} if args.dropout is None else {**rates, "classifier_dropout": None}  # None: as hidden_dropout_prob
+    model = open_model(cls, args.model, read.labels, problem, seed=args.seed, **given)
     _set_loss(model, args, examples, task)
     say(f"{model}")
     say(f"{len(read.examples)} examples, {data.per_epoch} batches an epoch, dropout {model.config.classifier_rate:g}")

@@ -173,12 +173,12 @@ def _windows(size: int, room: int, longest: int, settings: AnswerOptions) -> lis
             f"question: its tokens leave no room for the context in a window of {longest}",
             "a larger max_seq_len, or a smaller max_question_len",
         )
-    stride = settings.doc_stride
+    google, stride = settings.decoding == "google", settings.doc_stride
     if stride is None:
         stride = min(longest // 2, 128)
-        stride = stride if stride < room else room // 2
-        stride = stride or settings.decoding == "google"  # a window of one token
-    if settings.decoding == "google":
+        if stride >= room:
+            stride = max(room // 2, 1) if google else room // 2
+    if google:
         if stride < 1:
             raise InputError(f"doc_stride: expected at least 1, got {stride}")
         return spans_of(size, room, min(stride, room))

@@ -72,9 +72,9 @@ class PretrainingData:
     Documents are cut into blocks of 128 sentences, each a document of its own for the pairs: with whole books, of which
     a corpus has few, the one target length drawn for a document would rule a good part of an epoch. So a random B may
     be of the same book. Google draws it for half of the pairs, and for all that have but one sentence: somewhat more
-    than half are random. Tokens stay on disk; in memory is the plan of an epoch, 20 bytes an instance. Which blocks are
-    held out is decided by the hash of their tokens, so neither the order of the files nor other text matters, and
-    equal blocks are on the same side.
+    than half are random. Tokens stay on disk; in memory is the plan of an epoch, 20 bytes an instance (of up to 4
+    billion tokens). Which blocks are held out is decided by the hash of their tokens, so neither the order of the files
+    nor other text matters, and equal blocks are on the same side.
 
     batch(i) depends on i and the arguments only. Each epoch has its own pairs in an order of its own, over the whole
     corpus; per_epoch is the number of whole batches in the first. An epoch with fewer pairs starts again from its

@@ -16,8 +16,7 @@ import pytest
 
 import minibert as mb
 from minibert import BertForMaskedLM, BertForPreTraining
-from minibert.cli import build_parser, main
-from minibert.cli.config_file import with_config
+from minibert.cli import main
 from minibert.cli.training import Progress, duration
 from minibert.training.runs import read_metrics, verified
 
@@ -359,21 +358,6 @@ def test_positions_are_repeated_for_longer_texts(begin, tmp_path, monkeypatch):
         given = {**options, **vocab, "model": model, "repeat_positions": repeat}
         status, _, err = begin(tmp_path / "other", **given)
         assert (status, said in err) == (2, True), err
-
-
-def test_an_option_that_is_typed_rules_out_no_longer_one(tmp_path):
-    """--mask is a name, and not short for --masking."""
-    file = tmp_path / "run.toml"
-    file.write_text('masking = "span"\ntext-pair = "b"\n')
-    verbs = build_parser().verbs
-    for typed, kept in (("--mask", True), ("--mask=0.2", True), ("--maski", False), ("--masking", False)):
-        file.write_text('masking = "span"\n')
-        words = with_config(["pretrain", "--config", str(file), typed, "0.2"], verbs)
-        assert ("--masking=span" in words) is kept
-    file.write_text('dev-text = "a"\nlabel-smoothing = 0.1\ntext-pair = "b"\n')
-    typed = ["--dev", "d.csv", "--text", "sentence", "--label", "gold"]
-    words = with_config(["finetune", "classify", "--config", str(file), *typed], verbs)
-    assert {"--dev-text=a", "--label-smoothing=0.1", "--text-pair=b"} <= {*words}
 
 
 def test_options_from_a_file(begin, place, tmp_path, capsys):
